@@ -1,0 +1,23 @@
+"""Takes passwords out of text before a person, a log or a file sees it."""
+
+from __future__ import annotations
+
+import re
+
+MASK = "****"
+
+# The password of a URL runs to the last `@` before the host: passwords pasted unescaped hold `@` and `/`.
+_URL_PASSWORD = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]*://[^\s:/?#@]*):(?P<password>\S*)@", re.IGNORECASE)
+_KEYWORD_PASSWORD = re.compile(
+    r"(?P<head>\b\w*(?:password|passwd|secret|token)\s*=\s*)(?P<value>'(?:[^'\\]|\\.)*'|[^\s&'\"]+)",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str, *secrets: str) -> str:
+    """``text`` with URL passwords, ``password=`` values and the given ``secrets`` masked."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, MASK)
+    text = _URL_PASSWORD.sub(rf"\g<head>:{MASK}@", text)
+    return _KEYWORD_PASSWORD.sub(rf"\g<head>{MASK}", text)
