@@ -1,0 +1,24 @@
+"""Environments and their settings: files, process environment and command line in one typed value."""
+
+from dbctl.settings.load import Loaded, environments, find_configs, load_settings
+from dbctl.settings.model import (
+    BackupSettings,
+    DatabaseSettings,
+    HealthSettings,
+    MigrateSettings,
+    PoolSettings,
+    Settings,
+)
+
+__all__ = [
+    "BackupSettings",
+    "DatabaseSettings",
+    "HealthSettings",
+    "Loaded",
+    "MigrateSettings",
+    "PoolSettings",
+    "Settings",
+    "environments",
+    "find_configs",
+    "load_settings",
+]

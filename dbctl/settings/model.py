@@ -1,0 +1,128 @@
+"""The keys of an environment, their types, their defaults and what they mean."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+_UNITS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)?\s*")
+
+
+def parse_duration(value: Any) -> Any:
+    """Seconds from a number of seconds or a text such as ``500ms``, ``2s``, ``5min``, ``26h``, ``7d``."""
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise ValueError("write a number of seconds, or a number with ms, s, min, h or d")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def _split(value: Any) -> Any:
+    return shlex.split(value) if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=30 * 86400)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Share = Annotated[float, Field(gt=0, le=1)]
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+
+
+class Section(BaseModel):
+    """A table of the settings: unknown keys are errors, values can't be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class DatabaseSettings(Section):
+    """Where the database is, how to prove who we are, and how long to wait for it. Seconds throughout."""
+
+    url: SecretStr | None = Field(None, description="a URL or key=value string, as libpq takes it")
+    password: SecretStr | None = Field(None, description="better: a passfile or password_command")
+    password_command: Words = Field(
+        (), repr=False, description="a command that prints the password, run for each new connection"
+    )
+    sslmode: SslMode | None = None
+    sslrootcert: Path | None = None
+    sslcert: Path | None = None
+    sslkey: Path | None = None
+    connect_timeout: Seconds = 10
+    command_timeout: Seconds = Field(60, description="how long the client waits for an answer; 0 is for ever")
+    statement_timeout: Seconds = Field(30, description="the server's limit for one statement; 0 is none")
+    lock_timeout: Seconds = Field(5, description="how long a statement may wait for a lock; 0 is for ever")
+    idle_in_transaction_timeout: Seconds = 60
+
+
+class PoolSettings(Section):
+    """SQLAlchemy's connection pool, of each process."""
+
+    size: int = Field(5, ge=1, le=1000)
+    max_overflow: int = Field(5, ge=0, le=1000)
+    timeout: Seconds = Field(10, description="how long a checkout waits for a free connection")
+    recycle: Seconds = Field(
+        1800, description="a connection older than this is replaced at its next checkout"
+    )
+    pre_ping: bool = True
+
+
+class MigrateSettings(Section):
+    """Where Alembic's ini is, and how patient its statements are."""
+
+    config: Path = Path("alembic.ini")
+    lock_timeout: Seconds = Field(5, description="how long a statement of a revision may wait for a lock")
+
+
+class BackupSettings(Section):
+    """Where backups go, and how they are written."""
+
+    target: Path = Path("backups")
+    compression: Annotated[str, Field(pattern=r"^(none|(gzip|lz4|zstd)(:\d{1,2})?)$")] = "zstd:1"
+    timeout: Seconds = Field(6 * 3600, description="the longest that one dump or restore may take")
+
+
+class HealthSettings(Section):
+    """Thresholds of the health checks."""
+
+    skip: Words = ()
+    latency_warning: Seconds = 0.5
+    connections_warning: Share = 0.8
+    connections_critical: Share = 0.9
+
+
+class Settings(BaseSettings):
+    """All that an environment says. Built by ``load_settings``, which knows where each value came from."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DBCTL_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    protected: bool = Field(default=False, description="every write wants the environment's name")
+    server: Literal["embedded"] | None = None
+    database: DatabaseSettings = DatabaseSettings()
+    pool: PoolSettings = PoolSettings()
+    migrate: MigrateSettings = MigrateSettings()
+    backup: BackupSettings = BackupSettings()
+    health: HealthSettings = HealthSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what ``load_settings`` merged: it reads the sources itself, to know each value's origin."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
