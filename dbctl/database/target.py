@@ -1,0 +1,106 @@
+"""From an environment's settings to a database: the embedded server started, the password fetched."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dbctl.database.conninfo import ConnInfo, parse_conninfo
+from dbctl.database.engine import Database, open_database
+from dbctl.database.password import PasswordSource, password_source
+from dbctl.errors import SettingsError
+from dbctl.settings import Loaded
+
+if TYPE_CHECKING:
+    from dbctl.postgres.embedded import EmbeddedServer
+
+EMBEDDED_DATABASE = "app"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A database that an environment names, ready to connect to."""
+
+    environment: str
+    conninfo: ConnInfo
+    settings: Loaded
+    password: PasswordSource
+
+    def __str__(self) -> str:
+        return f"{self.environment}: {self.conninfo}"
+
+    async def with_password(self) -> ConnInfo:
+        """Where to connect, the password in it: for programs that connect by themselves."""
+        return self.conninfo.with_password(await self.password())
+
+    @asynccontextmanager
+    async def open(self, *, application_name: str = "dbctl", **changes: float) -> AsyncIterator[Database]:
+        """The environment's Database; ``changes`` are keys of [database], such as ``statement_timeout=0``."""
+        settings = self.settings.settings.database.model_copy(update=changes)
+        async with open_database(
+            self.conninfo,
+            settings,
+            self.settings.settings.pool,
+            application_name=application_name,
+            password=self.password,
+        ) as database:
+            yield database
+
+
+def uses_embedded(loaded: Loaded) -> bool:
+    """Whether the environment's database is the embedded server: an address always wins over it."""
+    return loaded.settings.server == "embedded" and loaded.settings.database.url is None
+
+
+async def resolve_target(loaded: Loaded, environ: Mapping[str, str] | None = None) -> Target:
+    """Where the environment's database is. Starts the embedded server where the settings ask for it."""
+    environ = os.environ if environ is None else environ
+    if uses_embedded(loaded):
+        conninfo = ConnInfo(await asyncio.to_thread(start_embedded, loaded))
+    else:
+        conninfo = configured_conninfo(loaded, environ)
+    return Target(loaded.environment, conninfo, loaded, password_source(conninfo, loaded.settings.database))
+
+
+def configured_conninfo(loaded: Loaded, environ: Mapping[str, str]) -> ConnInfo:
+    """What ``database.url`` and libpq's variables say; nothing is started or asked."""
+    settings = loaded.settings.database
+    if settings.url is None:
+        raise SettingsError(
+            f"environment {loaded.environment!r} has no database",
+            why="database.url is not set",
+            hint="set DATABASE_URL, or database.url in its file; a password belongs in a passfile",
+        )
+    tls = {name: getattr(settings, name) for name in ("sslmode", "sslrootcert", "sslcert", "sslkey")}
+    return parse_conninfo(
+        settings.url.get_secret_value(),
+        environ=environ,
+        settings={name: str(value) for name, value in tls.items() if value is not None},
+    )
+
+
+def embedded_server(loaded: Loaded) -> EmbeddedServer:
+    """The embedded server of an environment. Raises SettingsError where its database has an address."""
+    if not uses_embedded(loaded):
+        origin = loaded.origins.get("database.url", "its file")
+        raise SettingsError(
+            f"environment {loaded.environment!r} has no embedded server",
+            why=f"its database's address comes from {origin}",
+            hint='unset the address, or set server = "embedded"',
+        )
+    from dbctl.postgres.embedded import EmbeddedServer
+
+    return EmbeddedServer(loaded.root / ".dbctl" / loaded.environment)
+
+
+def start_embedded(loaded: Loaded) -> Mapping[str, str]:
+    """Make sure that the embedded server runs and has its database: libpq's keywords for it. Blocks."""
+    server = embedded_server(loaded)
+    if not server.status().running:
+        server.start()
+        server.ensure_database(EMBEDDED_DATABASE)
+    return {**server.params, "dbname": EMBEDDED_DATABASE}

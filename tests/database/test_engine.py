@@ -1,0 +1,143 @@
+"""The shared engine: limits that hold, sessions that roll back, errors in our words."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from dbctl import errors
+from dbctl.database import ConnInfo, open_database
+from dbctl.settings import DatabaseSettings, PoolSettings
+
+
+async def open_once(conninfo: ConnInfo, **settings):
+    limits = DatabaseSettings(**settings)
+    async with open_database(conninfo, limits, PoolSettings()) as database, database.session() as session:
+        return (await session.execute(text("SELECT 1"))).scalar()
+
+
+async def test_a_session_commits_at_its_end(empty_conninfo):
+    async with open_database(empty_conninfo, DatabaseSettings(), PoolSettings()) as database:
+        async with database.session() as session:
+            await session.execute(text("CREATE TABLE kept (id int)"))
+        async with database.session() as session:
+            assert (await session.execute(text("SELECT count(*) FROM kept"))).scalar() == 0
+
+
+async def test_a_session_rolls_back_on_any_error(empty_conninfo):
+    async with open_database(empty_conninfo, DatabaseSettings(), PoolSettings()) as database:
+        with pytest.raises(ValueError, match="ours"):
+            async with database.session() as session:
+                await session.execute(text("CREATE TABLE gone (id int)"))
+                raise ValueError("ours")
+        async with database.session() as session:
+            assert (await session.execute(text("SELECT to_regclass('gone')"))).scalar() is None
+
+
+async def test_limits_and_name_reach_the_server(empty_conninfo):
+    settings = DatabaseSettings(statement_timeout=7, lock_timeout=3, idle_in_transaction_timeout=11)
+    async with (
+        open_database(empty_conninfo, settings, PoolSettings(), application_name="me") as database,
+        database.session() as session,
+    ):
+        names = (
+            "statement_timeout",
+            "lock_timeout",
+            "idle_in_transaction_session_timeout",
+            "application_name",
+        )
+        rows = [
+            (await session.execute(text("SELECT current_setting(:name)"), {"name": name})).scalar()
+            for name in names
+        ]
+    assert rows == ["7s", "3s", "11s", "me"]
+
+
+async def test_a_slow_statement_is_stopped_and_said(empty_conninfo):
+    async with open_database(
+        empty_conninfo, DatabaseSettings(statement_timeout=0.1), PoolSettings()
+    ) as database:
+        with pytest.raises(errors.TimedOut) as caught:
+            async with database.session() as session:
+                await session.execute(text("SELECT pg_sleep(5)"))
+    assert "statement_timeout" in caught.value.hint
+
+
+async def test_an_empty_pool_is_busy_not_a_hang(empty_conninfo):
+    pool = PoolSettings(size=1, max_overflow=0, timeout=0.1)
+    async with (
+        open_database(empty_conninfo, DatabaseSettings(), pool) as database,
+        database.session() as session,
+    ):
+        await session.execute(text("SELECT 1"))
+        with pytest.raises(errors.Busy):
+            async with database.session() as second:
+                await second.execute(text("SELECT 1"))
+
+
+async def test_a_killed_connection_is_replaced_at_the_next_checkout(empty_conninfo):
+    async with open_database(empty_conninfo, DatabaseSettings(), PoolSettings(size=2)) as database:
+        async with database.session() as session:
+            pid = (await session.execute(text("SELECT pg_backend_pid()"))).scalar()
+        async with (
+            open_database(empty_conninfo, DatabaseSettings(), PoolSettings()) as other,
+            other.session() as session,
+        ):
+            await session.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        async with database.session() as session:
+            assert (await session.execute(text("SELECT 1"))).scalar() == 1
+
+
+async def test_a_connection_lost_at_work_is_said(empty_conninfo):
+    async with open_database(empty_conninfo, DatabaseSettings(), PoolSettings()) as database:
+        with pytest.raises(errors.ConnectionLost):
+            async with database.session() as session:
+                await session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+
+async def test_no_connection_is_left_after_a_cancelled_block(empty_conninfo):
+    async def work() -> None:
+        async with open_database(
+            empty_conninfo, DatabaseSettings(), PoolSettings(), application_name="cut"
+        ) as database:
+            async with database.session() as session:
+                await session.execute(text("SELECT pg_sleep(30)"))
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with (
+        open_database(empty_conninfo, DatabaseSettings(), PoolSettings()) as database,
+        database.session() as session,
+    ):
+        query = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cut' AND state = 'active'"
+        )
+        for _ in range(50):
+            if (await session.execute(query)).scalar() == 0:
+                return
+            await session.rollback()
+            await asyncio.sleep(0.1)
+    pytest.fail("a cancelled session still works on the server")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"dbname": "nowhere"}, errors.NoSuchDatabase),
+        ({"host": "/nowhere"}, errors.Unreachable),
+        ({"host": "127.0.0.1", "port": "1"}, errors.Unreachable),
+        ({"host": "no.such.host.invalid"}, errors.Unreachable),
+        ({"user": "nobody-known"}, errors.WrongPassword),
+    ],
+)
+async def test_a_failed_connection_says_why_and_what_next(empty_conninfo, changes, expected):
+    conninfo = ConnInfo({**empty_conninfo.keywords, **changes})
+    with pytest.raises(expected) as caught:
+        await open_once(conninfo, connect_timeout=5)
+    assert caught.value.hint
+    assert caught.value.exit_code == 4

@@ -1,0 +1,50 @@
+"""Passwords come from where they should, and go nowhere else."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from dbctl.database import ConnInfo
+from dbctl.database.password import password_source, run_password_command
+from dbctl.errors import SettingsError
+from dbctl.settings import DatabaseSettings
+
+CONNINFO = ConnInfo({"host": "db", "port": "5432", "user": "ada", "dbname": "app"})
+
+
+async def test_a_commands_output_is_the_password_and_is_fetched_once_for_a_burst(tmp_path):
+    count = tmp_path / "count"
+    settings = DatabaseSettings(password_command=("sh", "-c", f"echo x >> {count}; printf 'top secret\\n'"))
+    source = password_source(CONNINFO, settings)
+    assert [await source(), await source()] == ["top secret", "top secret"]
+    assert count.read_text() == "x\n"
+
+
+async def test_a_password_of_the_settings_wins_over_the_address():
+    source = password_source(CONNINFO.with_password("old"), DatabaseSettings(password="new"))
+    assert await source() == "new"
+
+
+async def test_without_any_the_passfile_is_left_to_the_driver():
+    assert await password_source(CONNINFO, DatabaseSettings())() is None
+
+
+@pytest.mark.parametrize(
+    "command", [("/no/such/program",), ("true",), ("sh", "-c", "echo s3cret; echo why >&2; exit 3")]
+)
+async def test_a_command_that_fails_is_said_without_its_output(command):
+    with pytest.raises(SettingsError) as caught:
+        await run_password_command(command)
+    assert "s3cret" not in str(caught.value)
+    assert command[0] in caught.value.message
+
+
+async def test_a_commands_complaint_is_shown_and_masked():
+    script = "import sys; print('s3cret'); sys.exit('token=abc s3cret expired')"
+    with pytest.raises(SettingsError) as caught:
+        await run_password_command((sys.executable, "-c", script))
+    assert "expired" in caught.value.why
+    assert "s3cret" not in caught.value.why
+    assert "abc" not in caught.value.why
