@@ -1,0 +1,91 @@
+"""Turns a plain function into a command: shared options, one Invocation, coroutines that really run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import typer
+
+from dbctl.cli.lazy import DefaultGroup, help_style
+from dbctl.cli.options import COMMON, EMITTING, WRITING, Common
+from dbctl.cli.runtime import Invocation, run_coroutine
+
+__all__ = ["Group", "Invocation", "leaf"]
+
+Function = Callable[..., Any]
+
+
+class Group:
+    """A group of commands, such as ``dbctl users``; ``app`` is what Typer runs."""
+
+    def __init__(self, name: str, summary: str, *, default: str = "") -> None:
+        base = type("Group", (DefaultGroup,), {"default": default}) if default else None
+        self.app = typer.Typer(
+            name=name,
+            help=summary,
+            cls=base,
+            add_completion=False,
+            no_args_is_help=not default,
+            rich_markup_mode=help_style(),
+        )
+        self.app.callback()(shared_options)
+
+    def command(
+        self, name: str, *, emits: bool = False, writes: bool = False, passes: bool = False
+    ) -> Callable[[Function], Function]:
+        """Register a command: ``emits`` gives it --format and -o, ``writes`` --yes and --confirm,
+
+        ``passes`` takes unknown options as arguments, such as ``-1`` for a revision.
+        """
+
+        def register(function: Function) -> Function:
+            context = {"ignore_unknown_options": True} if passes else None
+            self.app.command(name, context_settings=context)(_adapt(function, emits=emits, writes=writes))
+            return function
+
+        return register
+
+
+def leaf(function: Function, *, emits: bool = False, writes: bool = False) -> typer.Typer:
+    """An app of one command, such as ``dbctl health``."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=help_style())
+    app.command()(_adapt(function, emits=emits, writes=writes))
+    return app
+
+
+def _adapt(function: Function, *, emits: bool, writes: bool) -> Function:
+    shared = [*COMMON, *(EMITTING if emits else ()), *(WRITING if writes else ())]
+    names = {parameter.name for parameter in shared}
+
+    @wraps(function)
+    def call(ctx: typer.Context, **given: Any) -> int:
+        options = {name: given.pop(name) for name in list(given) if name in names}
+        run = Invocation(Common.merge(ctx.obj, options))
+        outcome = function(run, **given)
+        if inspect.iscoroutine(outcome):
+            run_coroutine(outcome)
+        return run.exit_code
+
+    own = inspect.signature(function, eval_str=True).parameters.values()
+    return _signed(
+        call, [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own if p.name != "run"] + shared
+    )
+
+
+def _signed(call: Function, parameters: list[inspect.Parameter]) -> Function:
+    """Give ``call`` the signature that Typer reads: a context and ``parameters``."""
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    call.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in (context, *parameters)}
+    return call
+
+
+def _remember(ctx: typer.Context, **options: Any) -> None:
+    ctx.obj = Common.merge(ctx.obj, options)
+
+
+# The callback of every group: what its own options said, for the command behind it.
+shared_options = _signed(_remember, COMMON)

@@ -1,0 +1,52 @@
+"""Questions before a change; with nobody there to answer, a refusal that names the flag."""
+
+from __future__ import annotations
+
+import sys
+
+from dbctl.cli.output.streams import say, visible
+from dbctl.errors import Refused
+
+
+def ask(question: str, *, yes: bool) -> None:
+    """For what can be undone: y or N. Raises Refused."""
+    if yes:
+        return
+    if not _somebody_there():
+        raise Refused("not confirmed", why="there is no terminal to ask", hint="add --yes")
+    if _answer(f"{question} [y/N] ").lower() not in {"y", "yes"}:
+        raise Refused("not confirmed", why="the answer was no")
+
+
+def ask_name(name: str, action: str, *, confirmed: str | None) -> None:
+    """For what can't be undone: the name of what is meant. Raises Refused."""
+    if confirmed is not None:
+        if confirmed != name:
+            raise Refused(f"not confirmed: this {action}", why=f"--confirm says {confirmed!r}, not {name!r}")
+        return
+    if not _somebody_there():
+        raise Refused(
+            f"not confirmed: this {action}", why="there is no terminal to ask", hint=f"add --confirm {name}"
+        )
+    say(f"This {action}.")
+    if _answer(f"Type {name} to go on: ") != name:
+        raise Refused(f"not confirmed: this {action}", why="that was another name")
+
+
+def read_secret(prompt: str) -> str:
+    """A line that nobody sees: typed at a terminal, or the first line of stdin."""
+    if sys.stdin.isatty():
+        import getpass
+
+        return getpass.getpass(f"{prompt}: ", stream=sys.stderr)
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _somebody_there() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _answer(question: str) -> str:
+    sys.stderr.write(visible(question))
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()

@@ -1,0 +1,22 @@
+"""What one room must know of another, gathered here as plain facts: rooms don't know each other."""
+
+from __future__ import annotations
+
+from dbctl.errors import SettingsError
+from dbctl.health.model import MigrationFacts
+from dbctl.settings import Loaded
+
+
+def migration_facts(loaded: Loaded) -> MigrationFacts:
+    """The revisions of the project, read from the files' syntax trees."""
+    from dbctl.migrate.project import read_project
+    from dbctl.migrate.revisions import read_graph
+
+    config = loaded.path(loaded.settings.migrate.config)
+    if not config.exists():
+        return MigrationFacts(problem=f"{config.name} is not there: not an Alembic project")
+    try:
+        graph = read_graph(read_project(config))
+    except SettingsError as error:
+        return MigrationFacts(problem=str(error))
+    return MigrationFacts(frozenset(graph.heads), frozenset(revision.id for revision in graph.revisions))

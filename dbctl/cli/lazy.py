@@ -1,0 +1,65 @@
+"""A command group whose members are imported when they are used: the one file that knows Typer's inner command classes."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, ClassVar
+
+import typer
+from typer._click.exceptions import ClickException
+from typer.core import TyperCommand, TyperGroup
+
+
+def help_style() -> Any:
+    """Rich's boxes for a person at a terminal; plain text, which copies well and is cheap, for a pipe."""
+    return "rich" if sys.stdout.isatty() else None
+
+
+def usage_message(error: Exception) -> str | None:
+    """What Typer says of a wrong command line; None where ``error`` is something else."""
+    if isinstance(error, ClickException):
+        context = getattr(error, "ctx", None)
+        hint = f"\ntry `{context.command_path} --help`" if context and error.message else ""
+        return f"{error.format_message()}{hint}"
+    return None
+
+
+class LazyCommand(TyperCommand):
+    """A name and a line of help, until the command is really used."""
+
+    def __init__(self, name: str, module: str, summary: str) -> None:
+        super().__init__(name, help=summary, short_help=summary, rich_markup_mode=help_style())
+        self.module = module
+
+    def load(self) -> Any:
+        """The real command, from ``app`` in its module."""
+        command = typer.main.get_command(import_module(self.module).app)
+        command.name = self.name
+        return command
+
+    def make_context(self, *arguments: Any, **extra: Any) -> Any:
+        """The real command's context: from here on, it has taken this one's place."""
+        return self.load().make_context(*arguments, **extra)
+
+
+class RootGroup(TyperGroup):
+    """dbctl itself: a table of names, none of them imported."""
+
+    members: ClassVar[dict[str, tuple[str, str]]] = {}
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (module, summary) in self.members.items():
+            self.add_command(LazyCommand(name, module, summary))
+
+
+class DefaultGroup(TyperGroup):
+    """A group that runs one of its commands when none is named."""
+
+    default: ClassVar[str] = ""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default command's name where a command's name is missing."""
+        named = any(word in self.commands or word in ctx.help_option_names for word in args)
+        return super().parse_args(ctx, args if named else [self.default, *args])

@@ -1,0 +1,88 @@
+"""The options that commands share, once each: their names, their help, their type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from inspect import Parameter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Format(StrEnum):
+    """How a result is written: ``table`` is for people, the others for programs."""
+
+    TABLE = "table"
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What the shared options said, wherever on the command line they stood."""
+
+    env: str | None = None
+    configs: Path | None = None
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    format: Format = Format.TABLE
+    output: Path | None = None
+    yes: bool = False
+    confirm: str | None = None
+
+    @classmethod
+    def merge(cls, outer: Common | None, options: dict[str, Any]) -> Common:
+        """``outer`` (the group's) with what was really given further in."""
+        return replace(outer or cls(), **{name: value for name, value in options.items() if value})
+
+
+def _option(name: str, annotation: Any, default: Any) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+COMMON = [
+    _option(
+        "env",
+        Annotated[
+            str | None, typer.Option("--env", "-e", help="The environment: a file in configs/. [DBCTL_ENV]")
+        ],
+        None,
+    ),
+    _option(
+        "configs",
+        Annotated[Path | None, typer.Option("--configs", help="The folder of the settings. [DBCTL_CONFIGS]")],
+        None,
+    ),
+    _option("quiet", Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")], False),
+    _option("verbose", Annotated[bool, typer.Option("--verbose", "-v", help="Show SQL and timings.")], False),
+    _option("debug", Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")], False),
+]
+EMITTING = [
+    _option(
+        "format", Annotated[Format, typer.Option("--format", help="How to write the result.")], Format.TABLE
+    ),
+    _option(
+        "output",
+        Annotated[Path | None, typer.Option("--output", "-o", help="Write the result to this file.")],
+        None,
+    ),
+]
+WRITING = [
+    _option(
+        "yes", Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to what can be undone.")], False
+    ),
+    _option(
+        "confirm",
+        Annotated[
+            str | None,
+            typer.Option(
+                "--confirm", metavar="NAME", help="The name of what must be confirmed; asked for otherwise."
+            ),
+        ],
+        None,
+    ),
+]

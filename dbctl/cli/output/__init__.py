@@ -1,0 +1,1 @@
+"""What a command says: streams, JSON, tables, progress."""

@@ -1,0 +1,56 @@
+"""Draws blocks: Rich's tables on a terminal, tab-separated lines in a pipe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from dbctl.cli.output.blocks import Blocks, Cell, Lines, Table, cell
+from dbctl.cli.output.streams import visible, wants_colour
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+_COLOURS = {"": "", "good": "green", "warning": "yellow", "bad": "bold red", "dim": "dim"}
+
+
+def write_plain(blocks: Blocks, stream: TextIO) -> None:
+    """Tab-separated rows, never cut, no colour: one line a row, headings first."""
+    for block in blocks:
+        rows = [block.headings, *block.rows] if isinstance(block, Table) else [[line] for line in block.lines]
+        stream.writelines("\t".join(visible(cell(value).text) for value in row) + "\n" for row in rows)
+
+
+def write_rich(blocks: Blocks, stream: TextIO) -> None:
+    """Aligned tables for a person; a value is shown as it is, never read as markup."""
+    from rich.console import Console
+
+    console = Console(file=stream, no_color=not wants_colour(), highlight=False, markup=False, emoji=False)
+    for block in blocks:
+        console.print(
+            _lines(block) if isinstance(block, Lines) else _table(block), soft_wrap=isinstance(block, Lines)
+        )
+
+
+def _lines(block: Lines) -> Text:
+    from rich.text import Text
+
+    return Text("\n").join(_text(cell(line)) for line in block.lines)
+
+
+def _table(block: Table) -> RichTable:
+    from rich import box
+    from rich.table import Table as RichTable
+
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in block.headings:
+        table.add_column(heading, justify="right" if heading in block.right else "left", overflow="fold")
+    for row in block.rows:
+        table.add_row(*(_text(cell(value)) for value in row))
+    return table
+
+
+def _text(value: Cell) -> Text:
+    from rich.text import Text
+
+    return Text(visible(value.text), style=_COLOURS[value.style])

@@ -1,0 +1,1 @@
+"""One module a room: a frozen result becomes rows for a person."""

@@ -1,0 +1,135 @@
+"""One run of one command: its settings, its database, its questions and its result, and the loop that runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractContextManager, asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from dbctl.cli import confirm
+from dbctl.cli.options import Common
+from dbctl.cli.output.streams import say
+from dbctl.errors import Interrupted, Unreachable
+
+if TYPE_CHECKING:
+    from dbctl.cli.output.emit import View
+    from dbctl.cli.output.progress import Report
+    from dbctl.database import Database, Target
+    from dbctl.settings import Loaded
+
+EXIT_FOUND = 1
+
+
+class Invocation:
+    """What a command works with. It asks, says and emits, so that rooms need not."""
+
+    def __init__(self, common: Common) -> None:
+        self.common = common
+        self.exit_code = 0
+        self._target: Target | None = None
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The environment's settings. Raises SettingsError."""
+        from dbctl.settings import load_settings
+
+        loaded = load_settings(self.common.env, self.common.configs)
+        for warning in loaded.warnings:
+            self.say(f"warning: {warning}")
+        return loaded
+
+    async def target(self) -> Target:
+        """The environment's database; starts the embedded server where the settings ask for it."""
+        if self._target is None:
+            from dbctl.database import resolve_target
+
+            self._target = await resolve_target(self.loaded)
+        return self._target
+
+    @asynccontextmanager
+    async def database(self, *, write: str = "", **changes: float) -> AsyncIterator[Database]:
+        """The open database; ``write`` says what will change, ``changes`` are keys of [database]."""
+        if write:
+            await self.announce_write(write)
+        async with (await self.target()).open(application_name="dbctl", **changes) as database:
+            if self.common.verbose:
+                from dbctl.cli.verbose import show_statements
+
+                show_statements(database.engine)
+            yield database
+
+    async def announce_write(self, action: str) -> None:
+        """Say what is about to change where; a protected environment's name must be confirmed first."""
+        target = await self.target()
+        self.say(f"{target}: {action}")
+        if self.loaded.settings.protected:
+            self.ask_name(target.environment, f"{action} in a protected environment")
+
+    def ask(self, question: str) -> None:
+        """y/N, for what can be undone. Raises Refused."""
+        confirm.ask(question, yes=self.common.yes)
+
+    def ask_name(self, name: str, action: str) -> None:
+        """The name of what is meant, for what can't be undone. Raises Refused."""
+        environment = self.loaded.environment
+        if self.loaded.settings.protected and self.common.confirm == environment:
+            return
+        confirm.ask_name(name, action, confirmed=self.common.confirm)
+
+    def read_secret(self, prompt: str) -> str:
+        """A secret from a hidden prompt, or from stdin's first line."""
+        return confirm.read_secret(prompt)
+
+    def say(self, text: str) -> None:
+        """A line on stderr; silent under --quiet."""
+        if not self.common.quiet:
+            say(text)
+
+    def emit(self, result: Any, view: View) -> None:
+        """The result: to stdout or the file of -o, in the form of --format."""
+        from dbctl.cli.output.emit import emit
+
+        emit(result, view, self.common.format, self.common.output)
+
+    def verdict(self, ok: bool, *, reached: bool = True) -> None:
+        """The exit code of a check: 0, 1 where it found something, 4 where the database was not reached."""
+        found = 0 if ok else EXIT_FOUND
+        self.exit_code = found if reached else Unreachable.exit_code
+
+    def progress(
+        self, description: str, *, total: int | None = None, unit: str = ""
+    ) -> AbstractContextManager[Report]:
+        """A bar on a terminal; the report takes how much is done so far."""
+        from dbctl.cli.output.progress import progress
+
+        return progress(description, total=total, unit=unit, quiet=self.common.quiet)
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a command's coroutine; the first Ctrl-C or SIGTERM cancels it, so that every ``finally`` runs.
+
+    Raises Interrupted afterwards. A second signal falls through to Python's own handling.
+    """
+    received: list[int] = []
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(coroutine)
+
+        def cancel(number: int) -> None:
+            received.append(number)
+            loop.remove_signal_handler(number)
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, cancel, number)
+        try:
+            loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            raise Interrupted(received[0] if received else signal.SIGINT) from None
+        except Exception as error:
+            if received:
+                raise Interrupted(received[0], why=str(error)) from error
+            raise
