@@ -1,0 +1,1 @@
+"""What is wrong with the database, and the next step."""
