@@ -1,0 +1,1 @@
+"""What is PostgreSQL's own: programs, the embedded server, catalog, locks, identifiers."""
