@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -113,6 +112,9 @@ def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
 
     Raises Interrupted afterwards. A second signal falls through to Python's own handling.
     """
+    # Late: asyncio costs as much as Typer, and help or completion has no loop.
+    import asyncio
+
     received: list[int] = []
     with asyncio.Runner() as runner:
         loop = runner.get_loop()

@@ -15,6 +15,8 @@ from dbctl.errors import SettingsError
 from dbctl.redaction import redact
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from sqlalchemy import URL
 
 _DRIVER_TAG = re.compile(r"^(postgres(?:ql)?)\+[a-z0-9]+://", re.IGNORECASE)
@@ -100,7 +102,9 @@ class ConnInfo:
 
     def asyncpg_arguments(self) -> dict[str, Any]:
         """Arguments of ``asyncpg.connect``, the password left out."""
-        query = {name: self.keywords[name] for name in _ASYNCPG_QUERY if name in self.keywords}
+        # libpq knows that a Unix socket has no TLS; asyncpg would look for the certificates all the same.
+        kept = () if self.is_socket else _ASYNCPG_QUERY
+        query = {name: self.keywords[name] for name in kept if name in self.keywords}
         hosts = (self.keywords.get("hostaddr") or self.host).split(",")
         ports = [int(port) for port in self.port.split(",")]
         arguments: dict[str, Any] = {
@@ -110,6 +114,8 @@ class ConnInfo:
             "user": self.role,
             "database": self.database,
         }
+        if query.get("sslrootcert") == "system":
+            arguments["dsn"], arguments["ssl"] = "postgresql:///", _trusted_by_system()
         if "passfile" in self.keywords:
             arguments["passfile"] = self.keywords["passfile"]
         return arguments
@@ -140,6 +146,13 @@ class ConnInfo:
     def libpq_environment(self) -> dict[str, str]:
         """The ``PG…`` variables for pg_dump and its kin, the password left out."""
         return {VARIABLES[name]: value for name, value in self.keywords.items() if name in VARIABLES}
+
+
+def _trusted_by_system() -> SSLContext:
+    """libpq's ``sslrootcert=system``, which implies verify-full; asyncpg does not know it."""
+    import ssl
+
+    return ssl.create_default_context()
 
 
 def parse_conninfo(
@@ -213,6 +226,8 @@ def _with_defaults(keywords: dict[str, str]) -> dict[str, str]:
     keywords.setdefault("user", getpass.getuser())
     keywords.setdefault("dbname", keywords["user"])
     _check_ports(keywords["port"])
+    for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
+        _check_file(name, keywords.get(name))
     if keywords["host"].startswith("/"):
         _check_socket(Path(keywords["host"]) / f".s.PGSQL.{keywords['port']}")
     return {name: value for name, value in keywords.items() if value}
@@ -230,6 +245,12 @@ def _check_ports(ports: str) -> None:
             raise SettingsError(
                 "the port in the database's address is not a port", hint="a port is a number from 1 to 65535"
             )
+
+
+def _check_file(name: str, path: str | None) -> None:
+    # Drivers say "No such file or directory" and leave the name out.
+    if path and path != "system" and not Path(path).expanduser().is_file():
+        raise SettingsError(f"{name} names no file", why=f"{path} is not there", hint=f"mend database.{name}")
 
 
 def _check_socket(socket: Path) -> None:

@@ -91,7 +91,9 @@ def translate(error: BaseException, where: object = "the server") -> DbctlError 
     state = sqlstate(error)
     if state is not None:
         return _by_state(state, error, where)
-    return _by_system(error, where)
+    # asyncpg's own complaint, say of a missing certificate, hides a plain FileNotFoundError.
+    own = type(error).__name__ == "ClientConfigurationError"
+    return _by_message(error, where) if own else _by_system(error, where)
 
 
 @contextmanager

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 
 from dbctl.database.conninfo import ConnInfo
 from dbctl.errors import SettingsError
@@ -37,21 +40,19 @@ def password_source(conninfo: ConnInfo, settings: DatabaseSettings) -> PasswordS
 async def run_password_command(command: tuple[str, ...]) -> str:
     """What ``command`` prints, without its line end. Raises SettingsError, which never holds the output."""
     name = f"database.password_command {command[0]!r}"
-    pipe = asyncio.subprocess.PIPE
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
-        )
+        # Not asyncio's own subprocess: a cancellation while that starts one leaves it running.
+        process = Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True)  # noqa: ASYNC220, S603
     except OSError as error:
         raise SettingsError(f"{name} can't be run", why=error.strerror or str(error)) from None
     try:
-        output, complaint = await asyncio.wait_for(process.communicate(), _COMMAND_TIMEOUT_SECONDS)
-    except TimeoutError:
+        output, complaint = await asyncio.to_thread(process.communicate, timeout=_COMMAND_TIMEOUT_SECONDS)
+    except TimeoutExpired:
         raise SettingsError(f"{name} gave no password in {_COMMAND_TIMEOUT_SECONDS} s") from None
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        if process.poll() is None:
+            # The whole session: a shell's child would keep the pipes open, and the thread waiting.
+            os.killpg(process.pid, signal.SIGKILL)
     password = output.decode().rstrip("\r\n")
     if process.returncode or not password:
         why = redact(complaint.decode(errors="replace").strip()[-300:], password) or "it printed nothing"

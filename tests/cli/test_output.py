@@ -1,0 +1,125 @@
+"""Output: whole, harmless, and the same for every program that reads it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbctl.cli.output.blocks import Cell, Lines, Table
+from dbctl.cli.output.emit import emit
+from dbctl.cli.output.json import plain, write_csv, write_json, write_ndjson
+from dbctl.cli.output.streams import visible
+from dbctl.cli.output.tables import write_plain, write_rich
+from dbctl.errors import Failed, UsageError
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@dataclass(frozen=True)
+class Item:
+    name: str
+    count: int
+    at: datetime
+    path: Path
+    colour: Colour
+    tags: tuple[str, ...] = ()
+
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+ITEM = Item("ada", 1, NOON, Path("a/b"), Colour.RED, ("x",))
+
+
+@given(st.text())
+def test_no_text_can_move_a_cursor_or_end_a_line(text):
+    shown = visible(text)
+    assert not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in shown)
+    assert "\u202e" not in shown
+    assert len(shown.splitlines()) <= 1
+
+
+def test_emoji_and_letters_of_any_script_stay_as_they_are():
+    assert visible("Zoë 👩‍👩‍👧 شمس") == "Zoë 👩‍👩‍👧 شمس"
+
+
+@given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=5))
+def test_a_piped_table_has_one_line_a_row_and_is_never_cut(rows):
+    stream = io.StringIO()
+    write_plain([Table(("a", "b"), rows)], stream)
+    lines = stream.getvalue().split("\n")[:-1]
+    assert len(lines) == len(rows) + 1
+    assert all(line.count("\t") == 1 for line in lines)
+
+
+@given(st.text(min_size=1))
+def test_a_terminal_table_reads_no_value_as_markup(text):
+    stream = io.StringIO()
+    write_rich([Table(("name",), [[Cell(f"[/red]{text}", "good")]]), Lines([f"[bold]{text}"])], stream)
+    assert "[bold]" in stream.getvalue()
+    assert "\x1b]" not in stream.getvalue()
+
+
+def test_times_are_rfc_3339_in_utc_whatever_their_zone():
+    there = NOON.astimezone(timezone(timedelta(hours=9)))
+    assert plain(there) == "2026-11-22T12:00:00Z"
+
+
+def test_a_list_is_an_array_and_a_report_an_object():
+    stream = io.StringIO()
+    write_json([ITEM], stream)
+    expected = {
+        "name": "ada",
+        "count": 1,
+        "at": "2026-11-22T12:00:00Z",
+        "path": "a/b",
+        "colour": "red",
+        "tags": ["x"],
+    }
+    assert json.loads(stream.getvalue()) == [expected]
+    write_json(ITEM, stream := io.StringIO())
+    assert json.loads(stream.getvalue()) == expected
+
+
+@given(st.text())
+def test_json_carries_any_text_and_no_control_character(text):
+    stream = io.StringIO()
+    write_ndjson([{"text": text}], stream)
+    assert not any(0x7F <= ord(char) < 0xA0 for char in stream.getvalue())
+    assert json.loads(stream.getvalue())["text"] == text
+
+
+def test_csv_has_a_header_and_quotes_what_needs_it():
+    stream = io.StringIO()
+    write_csv([{"name": 'a "b", c', "on": True, "none": None, "tags": ["x"]}], stream)
+    rows = list(csv.reader(io.StringIO(stream.getvalue())))
+    assert rows == [["name", "on", "none", "tags"], ['a "b", c', "true", "", '["x"]']]
+
+
+def test_csv_of_a_report_is_a_usage_error():
+    with pytest.raises(UsageError):
+        write_csv(ITEM, io.StringIO())
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "out.json"
+    emit([ITEM], lambda _: [], "json", target)
+    assert json.loads(target.read_text())[0]["name"] == "ada"
+    with pytest.raises(UsageError):
+        emit(ITEM, lambda _: [], "csv", target)
+    assert json.loads(target.read_text())[0]["name"] == "ada"
+    assert [file.name for file in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_an_output_file_in_no_folder_is_said(tmp_path):
+    with pytest.raises(Failed, match="can't write"):
+        emit([ITEM], lambda _: [], "json", tmp_path / "none" / "out.json")

@@ -1,0 +1,164 @@
+"""The error boundary and the command tree: every failure has its exit code, every command its help."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from dbctl.cli.root import RootGroup, app
+from tests.fixtures.database import ROOT
+
+
+def commands():
+    """Every command of the tree, by the words that call it."""
+    root = typer.main.get_command(app)
+    for name, stub in root.commands.items():
+        command = stub.load()
+        for sub, leaf in getattr(command, "commands", {}).items():
+            yield f"{name} {sub}", leaf
+        if not hasattr(command, "commands"):
+            yield name, command
+
+
+COMMANDS = dict(commands())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_that_ends_with_an_example_of_itself(name):
+    example = re.search(r"Example: dbctl (.*)", COMMANDS[name].help)
+    assert example
+    words = name.split()
+    assert example[1].split()[:1] == words[:1]
+    assert example[1].startswith(name) or words[1] == "create"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_help(name):
+    assert [p.name for p in COMMANDS[name].params if not getattr(p, "help", None) and p.name != "help"] == []
+
+
+def test_every_module_of_the_table_is_there():
+    assert all((ROOT / f"{module.replace('.', '/')}.py").exists() for module, _ in RootGroup.members.values())
+
+
+def test_a_wrong_command_offers_the_nearest(dbctl_alone):
+    result = dbctl_alone("usrs")
+    assert (result.code, result.stdout) == (2, "")
+    assert "'users'" in result.stderr
+
+
+def test_a_wrong_option_is_usage(dbctl_alone):
+    result = dbctl_alone("env", "list", "--wat")
+    assert result.code == 2
+    assert "dbctl env list --help" in result.stderr
+
+
+def test_an_error_is_three_lines_on_stderr(dbctl_alone):
+    result = dbctl_alone("health", "-e", "nowhere")
+    assert (result.code, result.stdout) == (2, "")
+    assert [line.partition(":")[0] for line in result.stderr.splitlines()] == ["error", "why", "next"]
+
+
+def test_an_error_is_an_object_where_json_is_wanted(dbctl_alone):
+    result = dbctl_alone("health", "-e", "nowhere", "--format", "json")
+    assert json.loads(result.stderr)["error"]["kind"] == "settings"
+
+
+def test_a_traceback_is_for_debug_only(dbctl_alone):
+    assert "Traceback" not in dbctl_alone("health", "-e", "nowhere").stderr
+    assert "Traceback" in dbctl_alone("health", "-e", "nowhere", "--debug").stderr
+
+
+def test_a_bug_has_its_own_exit_code_and_a_report_without_secrets(dbctl_alone, monkeypatch):
+    def broken(_loaded):
+        raise ZeroDivisionError("while connecting to postgresql://ada:s3cret@db/app")
+
+    monkeypatch.setattr("dbctl.settings.show.list_settings", broken)
+    result = dbctl_alone("env", "show")
+    assert result.code == 70
+    report = Path(result.stderr.rpartition("report: ")[2].strip())
+    text = report.read_text()
+    report.unlink()
+    assert "ZeroDivisionError" in text
+    assert "s3cret" not in text + result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("-e", "staging", "env", "show"), ("env", "-e", "staging", "show"), ("env", "show", "-e", "staging")],
+)
+def test_the_environment_may_be_named_anywhere(dbctl_alone, arguments):
+    assert "configs/staging.toml" in dbctl_alone(*arguments).stdout
+
+
+def test_dbctl_env_names_the_environment_and_the_option_wins(dbctl_alone):
+    listed = dbctl_alone("env", "list", "--format", "json", env={"DBCTL_ENV": "test"}).json()
+    assert [one["name"] for one in listed if one["current"]] == ["test"]
+    listed = dbctl_alone("env", "list", "-e", "staging", "--format", "json", env={"DBCTL_ENV": "test"}).json()
+    assert [one["name"] for one in listed if one["current"]] == ["staging"]
+
+
+def test_quiet_says_nothing_and_verbose_shows_sql_without_values(dbctl):
+    assert dbctl("health", "-q").stderr == ""
+    assert "SELECT" in dbctl("users", "list", "-v").stderr
+
+
+def test_help_is_plain_in_a_pipe_and_has_a_short_name(dbctl_process):
+    long, short = dbctl_process("--help"), dbctl_process("-h")
+    assert long.stdout == short.stdout
+    assert "\x1b" not in long.stdout
+    assert "╭" not in long.stdout
+
+
+def test_a_reader_that_leaves_early_is_no_error(dbctl_process):
+    process = dbctl_process.start("users", "list", "--format", "json")
+    process.stdout.close()
+    stderr = process.stderr.read()
+    process.stderr.close()
+    process.wait()
+    assert "Traceback" not in stderr
+    assert "error" not in stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_command_cleanly_with_its_code(dbctl_process, tmp_path, number, code):
+    started = tmp_path / "started"
+    env = {"DBCTL_DATABASE__PASSWORD_COMMAND": f"sh -c 'touch {started}; sleep 60'"}
+    process = dbctl_process.start("health", env=env)
+    while not started.exists():
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert stderr.splitlines()[0] == "error: interrupted"
+
+
+def test_rich_draws_for_a_terminal_only_and_no_color_is_obeyed():
+    def drawn(**environ: str) -> bytes:
+        parent, child = pty.openpty()
+        done = subprocess.run(
+            [sys.executable, "-m", "dbctl", "env", "list"],
+            stdout=child,
+            stderr=child,
+            cwd=ROOT,
+            env={**os.environ, "TERM": "xterm", **environ},
+            check=True,
+        )
+        os.close(child)
+        output = os.read(parent, 65536)
+        os.close(parent)
+        assert done.returncode == 0
+        return output
+
+    assert b"\x1b[33m" in drawn()
+    assert b"\x1b[33m" not in drawn(NO_COLOR="1")
