@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from dbctl.cli.lazy import DefaultGroup, help_style
+from dbctl.cli.lazy import DefaultGroup, HelpfulCommand, HelpfulGroup
 from dbctl.cli.options import COMMON, EMITTING, WRITING, Common
 from dbctl.cli.runtime import Invocation, run_coroutine
 
@@ -22,14 +22,14 @@ class Group:
     """A group of commands, such as ``dbctl users``; ``app`` is what Typer runs."""
 
     def __init__(self, name: str, summary: str, *, default: str = "") -> None:
-        base = type("Group", (DefaultGroup,), {"default": default}) if default else None
+        base = type("Group", (DefaultGroup,), {"default": default}) if default else HelpfulGroup
         self.app = typer.Typer(
             name=name,
             help=summary,
             cls=base,
             add_completion=False,
             no_args_is_help=not default,
-            rich_markup_mode=help_style(),
+            rich_markup_mode=None,
         )
         self.app.callback()(shared_options)
 
@@ -43,7 +43,9 @@ class Group:
 
         def register(function: Function) -> Function:
             context = {"ignore_unknown_options": True} if passes else None
-            self.app.command(name, context_settings=context)(_adapt(function, emits=emits, writes=writes))
+            self.app.command(name, cls=HelpfulCommand, context_settings=context)(
+                _adapt(function, emits=emits, writes=writes)
+            )
             return function
 
         return register
@@ -51,8 +53,8 @@ class Group:
 
 def leaf(function: Function, *, emits: bool = False, writes: bool = False) -> typer.Typer:
     """An app of one command, such as ``dbctl health``."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=help_style())
-    app.command()(_adapt(function, emits=emits, writes=writes))
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(cls=HelpfulCommand)(_adapt(function, emits=emits, writes=writes))
     return app
 
 

@@ -11,9 +11,24 @@ from typer._click.exceptions import ClickException
 from typer.core import TyperCommand, TyperGroup
 
 
-def help_style() -> Any:
-    """Rich's boxes for a person at a terminal; plain text, which copies well and is cheap, for a pipe."""
-    return "rich" if sys.stdout.isatty() else None
+class _Helpful:
+    """Help drawn by Rich for a person at a terminal; plain text, which copies well and is cheap, for a pipe."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        if not sys.stdout.isatty():
+            super().format_help(ctx, formatter)  # type: ignore[misc]
+            return
+        from dbctl.cli.help import draw_help
+
+        formatter.write(draw_help(self, ctx))
+
+
+class HelpfulCommand(_Helpful, TyperCommand):
+    """A command with dbctl's help."""
+
+
+class HelpfulGroup(_Helpful, TyperGroup):
+    """A group with dbctl's help."""
 
 
 def usage_message(error: Exception) -> str | None:
@@ -29,7 +44,7 @@ class LazyCommand(TyperCommand):
     """A name and a line of help, until the command is really used."""
 
     def __init__(self, name: str, module: str, summary: str) -> None:
-        super().__init__(name, help=summary, short_help=summary, rich_markup_mode=help_style())
+        super().__init__(name, help=summary, short_help=summary)
         self.module = module
 
     def load(self) -> Any:
@@ -43,7 +58,7 @@ class LazyCommand(TyperCommand):
         return self.load().make_context(*arguments, **extra)
 
 
-class RootGroup(TyperGroup):
+class RootGroup(HelpfulGroup):
     """dbctl itself: a table of names, none of them imported."""
 
     members: ClassVar[dict[str, tuple[str, str]]] = {}
@@ -54,7 +69,7 @@ class RootGroup(TyperGroup):
             self.add_command(LazyCommand(name, module, summary))
 
 
-class DefaultGroup(TyperGroup):
+class DefaultGroup(HelpfulGroup):
     """A group that runs one of its commands when none is named."""
 
     default: ClassVar[str] = ""

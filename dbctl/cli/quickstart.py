@@ -42,7 +42,8 @@ def quickstart(run: Invocation) -> None:
     _step(run, "health", "What is wrong, and the next step")
     _step(run, "backup", "A backup: hashed, with a manifest")
     _step(run, f"restore latest --as {COPY}", "The way back, checked against the manifest")
-    run.say(f"\nDone in {time.perf_counter() - started:.0f} s. The server goes on running. What to try next:")
+    run.say("")
+    run.say(f"Done in {time.perf_counter() - started:.0f} s. The server goes on running. What to try next:")
     for command, purpose in NEXT:
         run.say(f"  {command:<34}{purpose}")
 

@@ -12,8 +12,9 @@ from typing import Any
 import typer
 
 from dbctl.cli.command import shared_options
-from dbctl.cli.lazy import RootGroup, help_style, usage_message
+from dbctl.cli.lazy import RootGroup, usage_message
 from dbctl.cli.output import failure
+from dbctl.cli.runtime import SIGNALS
 from dbctl.errors import DbctlError, Interrupted
 
 EXIT_USAGE, EXIT_BUG, EXIT_BROKEN_PIPE = 2, 70, 141
@@ -36,7 +37,7 @@ app = typer.Typer(
     epilog="Start with `dbctl quickstart`. Each command's --help has an example.",
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    rich_markup_mode=help_style(),
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 app.callback()(shared_options)
@@ -61,6 +62,10 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the boundary: a bug becomes a report file and exit 70
         failure.report_bug(error, as_json=as_json, debug="--debug" in arguments)
         return EXIT_BUG
+    finally:
+        # What was done is done: a signal that comes now must not change the exit code.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def invoke(arguments: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dbctl.settings import Loaded
 
 EXIT_FOUND = 1
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Invocation:
@@ -116,22 +117,28 @@ def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
     import asyncio
 
     received: list[int] = []
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        task = loop.create_task(coroutine)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        with asyncio.Runner() as runner:
+            loop = runner.get_loop()
+            task = loop.create_task(coroutine)
 
-        def cancel(number: int) -> None:
-            received.append(number)
-            loop.remove_signal_handler(number)
-            task.cancel()
+            def cancel(number: int) -> None:
+                received.append(number)
+                loop.remove_signal_handler(number)
+                task.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, cancel, number)
-        try:
+            for number in SIGNALS:
+                loop.add_signal_handler(number, cancel, number)
             loop.run_until_complete(task)
-        except asyncio.CancelledError:
-            raise Interrupted(received[0] if received else signal.SIGINT) from None
-        except Exception as error:
-            if received:
-                raise Interrupted(received[0], why=str(error)) from error
-            raise
+    except asyncio.CancelledError:
+        raise Interrupted(received[0] if received else signal.SIGINT) from None
+    except Exception as error:
+        if received:
+            raise Interrupted(received[0], why=str(error)) from error
+        raise
+    finally:
+        # Where a signal came before the loop, nobody has awaited it.
+        coroutine.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -116,8 +116,6 @@ class ConnInfo:
         }
         if query.get("sslrootcert") == "system":
             arguments["dsn"], arguments["ssl"] = "postgresql:///", _trusted_by_system()
-        if "passfile" in self.keywords:
-            arguments["passfile"] = self.keywords["passfile"]
         return arguments
 
     def server_settings(self) -> dict[str, str]:
@@ -149,7 +147,7 @@ class ConnInfo:
 
 
 def _trusted_by_system() -> SSLContext:
-    """libpq's ``sslrootcert=system``, which implies verify-full; asyncpg does not know it."""
+    """What libpq calls ``sslrootcert=system``, which implies verify-full; asyncpg does not know it."""
     import ssl
 
     return ssl.create_default_context()

@@ -92,6 +92,8 @@ def make_database(
         pool_recycle=int(pool.recycle),
         pool_pre_ping=pool.pre_ping,
         pool_use_lifo=True,
+        # A statement's values may be a password's hash; an error's text goes to logs.
+        hide_parameters=True,
     )
     return Database(engine, conninfo, async_sessionmaker(engine, expire_on_commit=False))
 

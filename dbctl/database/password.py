@@ -1,4 +1,4 @@
-"""Where an environment's password comes from: fixed, from a passfile (the driver's work), or from a command."""
+"""Where an environment's password comes from: fixed, from a command, or from libpq's password file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 
 from dbctl.database.conninfo import ConnInfo
+from dbctl.database.passfile import find_password
 from dbctl.errors import SettingsError
 from dbctl.redaction import redact
 from dbctl.settings import DatabaseSettings
@@ -22,14 +23,14 @@ _COMMAND_TIMEOUT_SECONDS = 30
 
 
 def password_source(conninfo: ConnInfo, settings: DatabaseSettings) -> PasswordSource:
-    """A coroutine that gives the password for the next connection; None leaves it to the passfile."""
+    """A coroutine that gives the password for the next connection; None where nobody knows one."""
     fixed = settings.password.get_secret_value() if settings.password else conninfo.password
     fetched: tuple[float, str] | None = None
 
     async def source() -> str | None:
         nonlocal fetched
         if fixed or not settings.password_command:
-            return fixed
+            return fixed or find_password(conninfo)
         if fetched is None or time.monotonic() - fetched[0] > _LIFE_SECONDS:
             fetched = (time.monotonic(), await run_password_command(settings.password_command))
         return fetched[1]

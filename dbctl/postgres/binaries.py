@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dbctl.errors import ToolMissing
+from dbctl.postgres.environment import clean_environment
 
 _VERSIONED = {
     "Debian": ("/usr/lib/postgresql", "*/bin"),
@@ -160,7 +161,9 @@ def _version(program: Path) -> str:
 
 def _output(*argv: str) -> str:
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            argv, capture_output=True, text=True, timeout=10, check=False, env=clean_environment()
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()

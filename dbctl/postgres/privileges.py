@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from dbctl.errors import ToolMissing
+from dbctl.postgres.environment import clean_environment
 
 _LAUNCH = str(Path(__file__).with_name("launch.py"))
 _SERVANTS = ("postgres", "nobody")
@@ -66,7 +67,7 @@ def choose_launcher(mode: str | None = None) -> Launcher:
 def namespaces_work() -> bool:
     """Whether root may be somebody else in a user namespace: really tried, once."""
     probe = Launcher("user namespace", "namespace").wrap(["/bin/sh", "-c", ":"])
-    return subprocess.run(probe, capture_output=True, check=False).returncode == 0  # noqa: S603
+    return subprocess.run(probe, capture_output=True, check=False, env=clean_environment()).returncode == 0  # noqa: S603
 
 
 def temporary_root(launcher: Launcher, *, room: int = 0) -> Path:

@@ -124,7 +124,7 @@ def _guarded(spec: Mapping[str, object]) -> Iterator[tuple[subprocess.Popen[byte
     argv = [sys.executable, "-I", "-S", _GUARDIAN]
     pipe = subprocess.PIPE
     with subprocess.Popen(  # noqa: S603
-        argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, cwd="/"
+        argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, cwd="/", env=clean_environment()
     ) as guardian:
         folder = _start(guardian, spec)
         try:

@@ -11,17 +11,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
-from dbctl.cli.root import RootGroup, app
+from dbctl.cli.lazy import RootGroup
+from dbctl.cli.root import app
 from tests.fixtures.database import ROOT
 
 
 def commands():
     """Every command of the tree, by the words that call it."""
-    root = typer.main.get_command(app)
+    root: Any = typer.main.get_command(app)
     for name, stub in root.commands.items():
         command = stub.load()
         for sub, leaf in getattr(command, "commands", {}).items():

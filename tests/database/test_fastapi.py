@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import text
 
@@ -20,7 +22,7 @@ async def application(conninfo, monkeypatch, tmp_path):
 
 async def request(work):
     """What FastAPI does with a dependency that yields."""
-    dependency = get_db()
+    dependency: Any = get_db()
     session = await anext(dependency)
     try:
         result = await work(session)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dbctl.database import ConnInfo
+from dbctl.database.passfile import find_password
 from dbctl.database.password import password_source, run_password_command
 from dbctl.errors import SettingsError
 from dbctl.settings import DatabaseSettings
@@ -27,8 +30,29 @@ async def test_a_password_of_the_settings_wins_over_the_address():
     assert await source() == "new"
 
 
-async def test_without_any_the_passfile_is_left_to_the_driver():
-    assert await password_source(CONNINFO, DatabaseSettings())() is None
+def with_passfile(tmp_path, text, mode=0o600):
+    file = tmp_path / "passfile"
+    file.write_text(text)
+    file.chmod(mode)
+    return ConnInfo({**CONNINFO.keywords, "passfile": str(file)})
+
+
+async def test_without_any_the_passfile_is_read_first_fit_first(tmp_path):
+    lines = "# ours\nother:*:*:*:no\nbroken\ndb:5432:app:ada:first\n*:*:*:*:second\n"
+    conninfo = with_passfile(tmp_path, lines)
+    assert await password_source(conninfo, DatabaseSettings())() == "first"
+    assert find_password(conninfo.with_database("other")) == "second"
+
+
+def test_a_passfile_that_others_may_read_is_not_used(tmp_path):
+    assert find_password(with_passfile(tmp_path, "*:*:*:*:secret", mode=0o640)) is None
+
+
+@given(password=st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1))
+def test_a_passfile_carries_any_password_as_libpq_does(tmp_path_factory, password):
+    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    conninfo = with_passfile(tmp_path_factory.mktemp("pass"), f"*:*:*:*:{escaped}\n")
+    assert find_password(conninfo) == password
 
 
 @pytest.mark.parametrize(

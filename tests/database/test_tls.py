@@ -2,53 +2,55 @@
 
 from __future__ import annotations
 
-import subprocess
+import shutil
 from pathlib import Path
 
 import pytest
+import trustme
 from sqlalchemy import text
 
 from dbctl import errors
-from dbctl.database import open_database
+from dbctl.database import ConnInfo, open_database
 from dbctl.database.conninfo import parse_conninfo
 from dbctl.postgres.scratch import scratch_server
 from dbctl.settings import DatabaseSettings, PoolSettings
+from tests.fixtures.database import execute
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory) -> tuple[str, str]:
-    """The certificate and key of a server called localhost, in PEM, signed by itself."""
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ca.pem, which signed server.crt (and its server.key) for localhost."""
     folder = tmp_path_factory.mktemp("tls")
-    argv = "openssl req -new -x509 -days 2 -nodes -text -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-    subprocess.run([*argv.split(), "-out", "server.crt", "-keyout", "server.key"], cwd=folder, check=True, capture_output=True)
-    return str(folder / "server.crt"), str(folder / "server.key")
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    issued.cert_chain_pems[0].write_to_path(folder / "server.crt")
+    issued.private_key_pem.write_to_path(folder / "server.key")
+    return folder
 
 
 @pytest.fixture(scope="module")
-def tls_server(certificate):
+def tls_server(certificates):
     """A server on a TCP port, with TLS."""
-    import shutil
-
-    import psycopg2
-
     with scratch_server(options={"listen_addresses": "127.0.0.1"}) as server:
-        connection = psycopg2.connect(**server.params)
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT current_setting('data_directory')")
-            data = Path(cursor.fetchone()[0])
-            for source, name in zip(certificate, ("server.crt", "server.key"), strict=True):
-                shutil.copy(source, data / name)
-                (data / name).chmod(0o600)
-                shutil.chown(data / name, data.stat().st_uid, data.stat().st_gid)
-            cursor.execute("ALTER SYSTEM SET ssl = on")
-            cursor.execute("SELECT pg_reload_conf(), pg_sleep(0.5)")
-        connection.close()
+        conninfo = ConnInfo(server.params)
+        data = Path(execute(conninfo, "SELECT current_setting('data_directory')")[0][0])
+        for name in ("server.crt", "server.key"):
+            shutil.copy(certificates / name, data / name)
+            (data / name).chmod(0o600)
+            shutil.chown(data / name, data.stat().st_uid, data.stat().st_gid)
+        execute(conninfo, "ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf(), pg_sleep(0.5)")
         yield server
 
 
 async def is_encrypted(server, host="127.0.0.1", **keywords):
-    words = {"host": host, "port": server.params["port"], "user": "postgres", "dbname": "postgres", **keywords}
+    words = {
+        "host": host,
+        "port": server.params["port"],
+        "user": "postgres",
+        "dbname": "postgres",
+        **keywords,
+    }
     conninfo = parse_conninfo(" ".join(f"{name}='{value}'" for name, value in words.items()), environ={})
     query = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
     async with (
@@ -63,8 +65,8 @@ async def test_sslmode_decides_whether_the_connection_is_encrypted(tls_server, s
     assert await is_encrypted(tls_server, sslmode=sslmode) is encrypted
 
 
-async def test_verify_full_wants_the_authority_and_the_name(tls_server, certificate):
-    root = certificate[0]
+async def test_verify_full_wants_the_authority_and_the_name(tls_server, certificates):
+    root = certificates / "ca.pem"
     assert await is_encrypted(tls_server, host="localhost", sslmode="verify-full", sslrootcert=root) is True
     with pytest.raises(errors.TlsFailed):
         await is_encrypted(tls_server, host="127.0.0.1", sslmode="verify-full", sslrootcert=root)

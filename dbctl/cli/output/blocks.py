@@ -33,7 +33,14 @@ class Lines:
     lines: Sequence[str | Cell]
 
 
-Block = Table | Lines
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text for a program, such as SQL: written to a pipe as it is."""
+
+    text: str
+
+
+Block = Table | Lines | Source
 Blocks = Iterable[Block]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from dbctl.cli.output.blocks import Blocks, Cell, Lines, Table, cell
+from dbctl.cli.output.blocks import Block, Blocks, Cell, Source, Table, cell
 from dbctl.cli.output.streams import visible, wants_colour
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ _COLOURS = {"": "", "good": "green", "warning": "yellow", "bad": "bold red", "di
 def write_plain(blocks: Blocks, stream: TextIO) -> None:
     """Tab-separated rows, never cut, no colour: one line a row, headings first."""
     for block in blocks:
+        if isinstance(block, Source):
+            stream.write(block.text)
+            continue
         rows = [block.headings, *block.rows] if isinstance(block, Table) else [[line] for line in block.lines]
         stream.writelines("\t".join(visible(cell(value).text) for value in row) + "\n" for row in rows)
 
@@ -27,15 +30,16 @@ def write_rich(blocks: Blocks, stream: TextIO) -> None:
 
     console = Console(file=stream, no_color=not wants_colour(), highlight=False, markup=False, emoji=False)
     for block in blocks:
-        console.print(
-            _lines(block) if isinstance(block, Lines) else _table(block), soft_wrap=isinstance(block, Lines)
-        )
+        console.print(_drawn(block), soft_wrap=not isinstance(block, Table))
 
 
-def _lines(block: Lines) -> Text:
+def _drawn(block: Block) -> Text | RichTable:
     from rich.text import Text
 
-    return Text("\n").join(_text(cell(line)) for line in block.lines)
+    if isinstance(block, Table):
+        return _table(block)
+    lines = block.text.splitlines() if isinstance(block, Source) else block.lines
+    return Text("\n").join(_text(cell(line)) for line in lines)
 
 
 def _table(block: Table) -> RichTable:

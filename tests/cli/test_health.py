@@ -1,0 +1,31 @@
+"""``dbctl health``: one screen, one exit code."""
+
+from __future__ import annotations
+
+
+def test_a_healthy_database_is_exit_0(dbctl):
+    result = dbctl("health", "--format", "json")
+    report = result.json()
+    assert result.code == 0
+    assert report["status"] == "OK"
+    assert set(report["checks"][0]) == {"check", "status", "message", "value", "threshold", "objects", "fix"}
+
+
+def test_a_finding_is_exit_1_from_the_level_that_is_asked_for(dbctl):
+    env = {"DBCTL_HEALTH__LATENCY_WARNING": "0"}
+    assert dbctl("health", "reachable", env=env).code == 0
+    assert dbctl("health", "reachable", "--fail-on", "warning", env=env).code == 1
+    assert dbctl("health", env={"DBCTL_POOL__SIZE": "900"}).code == 1
+
+
+def test_a_dead_database_is_exit_4_and_still_a_report(dbctl):
+    result = dbctl("health", "--format", "json", env={"DATABASE_URL": "postgresql://127.0.0.1:1/app"})
+    assert result.code == 4
+    assert result.json()["reached"] is False
+
+
+def test_a_project_without_alembic_is_checked_all_the_same(dbctl):
+    (dbctl.project / "alembic.ini").unlink()
+    checks = {one["check"]: one["status"] for one in dbctl("health", "--format", "json").json()["checks"]}
+    assert checks["migrations"] == "SKIPPED"
+    assert checks["role"] == "OK"

@@ -1,0 +1,144 @@
+"""Health: each fault is found with its name and its next step, and a healthy database gives no alarm."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from dbctl.database import ConnInfo, Target
+from dbctl.database.password import password_source
+from dbctl.errors import UsageError
+from dbctl.health.model import MigrationFacts, Status
+from dbctl.health.report import check_health
+from dbctl.postgres.binaries import find_servers
+from dbctl.postgres.scratch import scratch_server
+from dbctl.settings import load_settings
+from tests.fixtures.cli import url_of
+from tests.fixtures.database import execute
+
+HEAD = MigrationFacts(
+    frozenset({"0003_users_search"}), frozenset({"0001_users", "0002_trigrams", "0003_users_search"})
+)
+
+
+def target(conninfo: ConnInfo, **settings) -> Target:
+    loaded = load_settings(environ={"DATABASE_URL": url_of(conninfo)}, overrides=settings)
+    return Target("test", conninfo, loaded, password_source(conninfo, loaded.settings.database))
+
+
+async def answers(conninfo, facts=HEAD, names=(), **settings):
+    report = await check_health(target(conninfo, **settings), facts, names)
+    return {one.check: one for one in report.checks}
+
+
+async def test_a_healthy_database_gives_no_alarm(conninfo):
+    report = await check_health(target(conninfo), HEAD)
+    assert report.status is Status.OK
+    assert report.reached
+    assert {one.check for one in report.checks} == {
+        "reachable", "tls", "version", "role", "migrations", "connections", "pool",
+    }  # fmt: skip
+    assert all(one.fix == "" for one in report.checks)
+
+
+async def test_the_worst_comes_first_and_names_the_next_step(conninfo):
+    behind = MigrationFacts(frozenset({"0004_later"}), HEAD.known | {"0004_later"})
+    report = await check_health(target(conninfo), behind)
+    assert report.checks[0].check == "migrations"
+    assert report.status is Status.WARNING
+    assert report.checks[0].fix == "dbctl migrate up"
+
+
+async def test_a_database_ahead_of_the_code_is_said(conninfo):
+    ahead = MigrationFacts(frozenset({"0001_users"}), frozenset({"0001_users"}))
+    found = (await answers(conninfo, ahead))["migrations"]
+    assert found.status is Status.WARNING
+    assert "0003_users_search" in found.message
+
+
+async def test_an_unmigrated_database_is_at_base(empty_conninfo):
+    assert (await answers(empty_conninfo))["migrations"].value == "base"
+
+
+async def test_a_version_table_that_may_not_be_read_is_unknown_not_ok(conninfo):
+    role = f"reader_{os.getpid()}"
+    execute(conninfo, f"CREATE ROLE {role} LOGIN")
+    try:
+        reader = ConnInfo({**conninfo.keywords, "user": role})
+        found = (await answers(reader))["migrations"]
+    finally:
+        execute(conninfo, f"DROP ROLE {role}")
+    assert found.status is Status.UNKNOWN
+    assert "GRANT SELECT" in found.fix
+
+
+async def test_no_alembic_project_is_skipped_not_ok(conninfo):
+    found = (await answers(conninfo, MigrationFacts(problem="no alembic.ini")))["migrations"]
+    assert found.status is Status.SKIPPED
+
+
+async def test_slow_answers_are_a_warning(conninfo):
+    found = (await answers(conninfo, health={"latency_warning": 0}))["reachable"]
+    assert found.status is Status.WARNING
+    assert found.value > 0
+
+
+async def test_full_connections_are_critical_and_counted_without_reserved_slots():
+    with scratch_server(options={"max_connections": "10", "superuser_reserved_connections": "3"}) as server:
+        conninfo = ConnInfo(server.params)
+        with closing(psycopg2.connect(**server.params)):
+            few = (await answers(conninfo, pool={"size": 1, "max_overflow": 0}))["connections"]
+        held = [psycopg2.connect(**server.params) for _ in range(6)]
+        try:
+            full = (await answers(conninfo, pool={"size": 1, "max_overflow": 0}))["connections"]
+        finally:
+            for connection in held:
+                connection.close()
+    assert few.status is Status.OK
+    assert full.status is Status.CRITICAL
+    assert "7 of 7 usable" in full.message
+
+
+async def test_a_pool_larger_than_the_server_is_critical(conninfo):
+    found = (await answers(conninfo, pool={"size": 900}))["pool"]
+    assert found.status is Status.CRITICAL
+    assert "pool.size" in found.fix
+
+
+async def test_a_read_only_primary_is_critical(conninfo):
+    execute(conninfo, f'ALTER DATABASE "{conninfo.database}" SET default_transaction_read_only = on')
+    found = (await answers(conninfo))["role"]
+    assert found.status is Status.CRITICAL
+    assert "default_transaction_read_only" in found.fix
+
+
+async def test_an_unencrypted_tcp_connection_is_a_warning():
+    with scratch_server(options={"listen_addresses": "127.0.0.1"}) as server:
+        found = (await answers(ConnInfo({**server.params, "host": "127.0.0.1"})))["tls"]
+    assert found.status is Status.WARNING
+
+
+async def test_a_dead_database_gives_a_report_that_says_so():
+    dead = ConnInfo({"host": "127.0.0.1", "port": "1", "user": "ada", "dbname": "app"})
+    report = await check_health(target(dead), HEAD)
+    assert not report.reached
+    assert report.status is Status.CRITICAL
+    assert report.checks[0].fix
+
+
+async def test_checks_can_be_chosen_and_skipped(conninfo):
+    assert set(await answers(conninfo, names=("tls", "role"))) == {"tls", "role"}
+    assert "tls" not in await answers(conninfo, health={"skip": ("tls",)})
+    with pytest.raises(UsageError, match="no check 'tsl'"):
+        await answers(conninfo, names=("tsl",))
+
+
+@pytest.mark.parametrize("major", [one.major for one in find_servers()])
+async def test_other_versions_of_postgresql_answer_every_check(major):
+    with scratch_server(major) as server:
+        found = await answers(ConnInfo(server.params))
+    assert found["version"].value.startswith(str(major))
+    assert {one.status for one in found.values()} <= {Status.OK, Status.WARNING}
