@@ -1,0 +1,66 @@
+"""How users look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from dbctl.cli.output.blocks import Block, Cell, Lines, Table
+from dbctl.users.model import Count, Seeded, User, UserWithPassword
+
+
+def users(found: Sequence[User]) -> Iterator[Block]:
+    """A line a user."""
+    yield Table(
+        ("id", "username", "email", "full name", "state", "changed (UTC)"),
+        [
+            (str(one.id), one.username, one.email, one.full_name or "", _state(one), _time(one.updated_at))
+            for one in found
+        ],
+        right=("id",),
+    )
+
+
+def user(one: User) -> Iterator[Block]:
+    """A line a field."""
+    yield Table(
+        ("field", "value"),
+        [
+            ("id", str(one.id)),
+            ("username", one.username),
+            ("email", one.email),
+            ("full name", one.full_name or ""),
+            ("state", _state(one)),
+            ("password", "set" if one.has_password else Cell("none", "warning")),
+            ("created (UTC)", _time(one.created_at)),
+            ("changed (UTC)", _time(one.updated_at)),
+            *_generated(one),
+        ],
+    )
+
+
+def count(counted: Count) -> Iterator[Block]:
+    """The number alone."""
+    yield Lines([str(counted.users)])
+
+
+def seeded(done: Seeded) -> Iterator[Block]:
+    """One line."""
+    yield Lines(
+        [f"{done.rows} users added (rows {done.first} to {done.first + done.rows - 1} of seed {done.seed})"]
+    )
+
+
+def _generated(one: User) -> list[tuple[str, str]]:
+    password = one.generated_password if isinstance(one, UserWithPassword) else None
+    return [("new password", password)] if password else []
+
+
+def _state(one: User) -> Cell:
+    if not one.is_active:
+        return Cell("inactive", "dim")
+    return Cell("superuser", "warning") if one.is_superuser else Cell("active", "good")
+
+
+def _time(when: datetime) -> str:
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M}"

@@ -1,0 +1,130 @@
+"""Passwords: hashed with argon2id, verified, renewed, and refused where they are weak."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from argon2 import PasswordHasher
+from argon2.profiles import CHEAPEST
+from sqlalchemy import text
+
+from dbctl.errors import Invalid, NotFound
+from dbctl.users import passwords
+from tests.users.conftest import new
+
+GOOD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch):
+    """The same hash with little work: what is tested is not argon2."""
+    hasher = PasswordHasher.from_parameters(CHEAPEST)
+    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
+    passwords._decoy.cache_clear()
+    yield
+    passwords._decoy.cache_clear()
+
+
+async def test_the_default_is_argon2id_at_full_strength(monkeypatch):
+    monkeypatch.undo()
+    hashed = await passwords.hash_password(GOOD)
+    assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert len(hashed) < 255
+
+
+async def test_hashing_leaves_the_event_loop_free(monkeypatch):
+    monkeypatch.undo()
+    turns = 0
+
+    async def tick():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0.001)
+            turns += 1
+
+    ticker = asyncio.create_task(tick())
+    await passwords.hash_password(GOOD)
+    ticker.cancel()
+    assert turns > 2
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "short",
+        "x" * 11,
+        "x" * 1025,
+        "ada.lovelace.ada",
+        "ADA.Lovelace.ada",
+        "with\x00zero byte",
+        "\udcff" * 12,
+    ],
+)
+def test_a_weak_or_impossible_password_is_refused_and_not_repeated(password):
+    with pytest.raises(Invalid) as caught:
+        passwords.check_password(password, username="ada.lovelace.ada", email="ada@example.com")
+    assert caught.value.field == "password"
+    assert password not in str(caught.value)
+
+
+def test_generated_passwords_are_long_plain_and_never_the_same():
+    made = {passwords.generate_password() for _ in range(200)}
+    assert len(made) == 200
+    assert all(
+        len(one) == 20 and one.isascii() and one.isalnum() and not set(one) & set("0O1lI") for one in made
+    )
+
+
+@pytest.mark.parametrize(
+    "hashed", ["!", "", "$2b$12$abcdefghijklmnopqrstuv", "$argon2id$broken", "plain text"]
+)
+async def test_what_is_no_argon2_hash_verifies_nobody(hashed):
+    assert not await passwords.verify(hashed, GOOD)
+
+
+async def test_a_password_signs_in_by_each_name(users):
+    user = await users.create(new(password=GOOD))
+    assert user.has_password
+    for who in ("ada", "ADA", "ada@example.com", str(user.id)):
+        assert await users.verify_password(who, GOOD) == user
+    assert await users.verify_password("ada", GOOD + " ") is None
+    assert await users.verify_password("bob", GOOD) is None
+
+
+async def test_nobody_signs_in_without_a_password_or_when_inactive(users):
+    ada = await users.create(new())
+    assert await users.verify_password("ada", "!") is None
+    await users.set_password(ada.id, GOOD)
+    assert await users.verify_password("ada", GOOD)
+    await users.deactivate(ada.id)
+    assert await users.verify_password("ada", GOOD) is None
+
+
+async def test_a_password_can_be_replaced_and_taken_away(users, ada):
+    await users.set_password(ada.id, GOOD)
+    await users.set_password(ada.id, "another fine password")
+    assert await users.verify_password("ada", GOOD) is None
+    assert await users.verify_password("ada", "another fine password")
+    assert not (await users.set_password(ada.id, None)).has_password
+    with pytest.raises(NotFound):
+        await users.set_password(2**40, GOOD)
+
+
+@pytest.mark.parametrize("password", ["short", "", "ada@example.com"])
+async def test_a_refused_password_creates_nobody(users, password):
+    with pytest.raises(Invalid, match="password"):
+        await users.create(new(password=password))
+    assert await users.count() == 0
+
+
+async def test_a_hash_of_weaker_parameters_is_renewed_on_signing_in(users, session, monkeypatch):
+    await users.create(new(password=GOOD))
+    before = await session.scalar(text("SELECT hashed_password FROM users"))
+    stronger = PasswordHasher(time_cost=2, memory_cost=16, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", lambda: stronger)
+    assert await users.verify_password("ada", GOOD)
+    after = await session.scalar(text("SELECT hashed_password FROM users"))
+    assert after != before
+    assert ",t=2," in after
+    assert await users.verify_password("ada", GOOD)
