@@ -1,0 +1,1 @@
+"""Backups: written, listed, verified and restored."""

@@ -1,0 +1,74 @@
+"""pg_dump and pg_restore: which program, which compression, and what their complaints mean."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from dbctl.errors import Busy, DbctlError, ToolFailed
+from dbctl.postgres.binaries import find_client
+from dbctl.postgres.client import run_tool
+
+LOCK_WAIT_SECONDS = 30
+_FALLBACK = "gzip:1"
+_VERSION = re.compile(r"\d+(?:\.\d+)*")
+# A socket folder that can't exist: a client gets as far as its options are good, and no further.
+_NOWHERE = {"PGHOST": "/dev/null"}
+_COMPLAINT = re.compile(r"[^\n]*(?:compress|-Z)[^\n]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A client program and its version."""
+
+    path: Path
+    version: str
+
+    @property
+    def major(self) -> int:
+        """The major version: 17 of 17.10."""
+        return int(self.version.partition(".")[0])
+
+
+async def choose_tool(name: str, server_major: int) -> Tool:
+    """The program for a server of that major. Raises ToolMissing where there are only older ones."""
+    path = await asyncio.to_thread(find_client, name, server_major)
+    output = bytearray()
+    await run_tool(path, "--version", environment={}, sink=output.extend)
+    number = _VERSION.search(output.decode())
+    if number is None:
+        raise ToolFailed(f"{name} tells no version", why=output.decode(errors="replace").strip()[:100])
+    return Tool(path, number[0])
+
+
+async def choose_compression(pg_dump: Tool, wish: str) -> tuple[str, tuple[str, ...]]:
+    """The wished compression, or gzip where pg_dump lacks it and a note that says so."""
+    if wish == "none" or wish.startswith("gzip"):
+        return wish, ()
+    arguments = ("--format=custom", *compression_arguments(wish))
+    tried = await run_tool(pg_dump.path, *arguments, environment=_NOWHERE, accept=frozenset({0, 1}))
+    complaint = _COMPLAINT.search(tried.stderr_tail)
+    if complaint is None:
+        return wish, ()
+    why = complaint[0].removeprefix("pg_dump: error: ")
+    return _FALLBACK, (f"compressed by {_FALLBACK} instead of {wish}: pg_dump {pg_dump.version} says {why}",)
+
+
+def compression_arguments(compression: str) -> tuple[str, ...]:
+    """pg_dump's option; gzip as a number, the one form that all versions take."""
+    method, _, level = compression.partition(":")
+    forms = {"none": "0", "gzip": level or "6"}
+    return (f"--compress={forms.get(method, compression)}",)
+
+
+def dump_error(error: ToolFailed) -> DbctlError:
+    """A lock that pg_dump did not get makes us busy, not failed."""
+    if "lock timeout" not in error.why:
+        return error
+    return Busy(
+        "a table is locked by another session",
+        why=f"pg_dump waited {LOCK_WAIT_SECONDS} s for it: {error.why}",
+        hint="try again when it is done; `dbctl health` shows who holds locks",
+    )

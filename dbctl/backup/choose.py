@@ -1,0 +1,44 @@
+"""Which backup may go into which database: production's data goes into no other environment unasked."""
+
+from __future__ import annotations
+
+from dbctl.backup.folder import BackupFolder, readable
+from dbctl.backup.model import Backup, Status
+from dbctl.database import Target
+from dbctl.errors import Corrupt, Refused
+
+
+def choose_backup(
+    folder: BackupFolder,
+    reference: str,
+    target: Target,
+    *,
+    from_environment: str | None = None,
+    from_database: str | None = None,
+    replaces: bool = True,
+) -> Backup:
+    """The backup to restore. Raises Refused where it comes from elsewhere and nobody said so.
+
+    ``replaces``: it will take the place of the target's database, so it must be a backup of it.
+    """
+    environment = from_environment or target.environment
+    database = from_database or target.conninfo.database
+    backup = folder.find(reference, environment=environment, database=database)
+    manifest = readable(backup)
+    if backup.status is not Status.GOOD:
+        raise Corrupt(
+            f"backup {backup.id} is {backup.status}", why=backup.problem, hint="see `dbctl backup list`"
+        )
+    if manifest.environment != environment:
+        raise Refused(
+            f"backup {backup.id} belongs to environment {manifest.environment!r}, not to {environment!r}",
+            why="data of one environment goes into another only if you say so",
+            hint=f"add --from-environment {manifest.environment}",
+        )
+    if manifest.database != database and (replaces or from_database):
+        raise Refused(
+            f"backup {backup.id} is of database {manifest.database!r}, not of {database!r}",
+            why=f"it would replace {target.conninfo.database!r}" if replaces else "",
+            hint=f"add --from-database {manifest.database}, or --as NAME to restore beside",
+        )
+    return backup

@@ -1,0 +1,45 @@
+"""Ways to the server: beside the database that is replaced, and patient enough for hours of work."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from dbctl.database import Database, Target
+from dbctl.errors import DbctlError, Failed, NoSuchDatabase, WrongPassword
+
+_CANDIDATES = ("postgres", "template1")
+
+
+@asynccontextmanager
+async def patient(target: Target) -> AsyncIterator[Database]:
+    """The target's Database without time limits of its own: backup.timeout is the one that counts."""
+    async with target.open(statement_timeout=0, command_timeout=0, idle_in_transaction_timeout=0) as database:
+        yield database
+
+
+def at(target: Target, database: str) -> Target:
+    """The same server and role, another database."""
+    return replace(target, conninfo=target.conninfo.with_database(database))
+
+
+async def find_maintenance(target: Target) -> Target:
+    """A database from which ``target`` can be renamed: ``postgres``, else ``template1``."""
+    refusals: list[DbctlError] = []
+    for name in _CANDIDATES:
+        maintenance = at(target, name)
+        try:
+            if name != target.conninfo.database:
+                async with maintenance.open() as database, database.connect():
+                    return maintenance
+        except (NoSuchDatabase, WrongPassword, Failed) as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
+async def run_ddl(database: Database, *statements: str) -> None:
+    """Run statements as they are, each in a transaction of its own."""
+    async with database.connect() as connection:
+        for statement in statements:
+            await connection.exec_driver_sql(statement)

@@ -1,0 +1,55 @@
+"""Runs pg_restore into an empty database and stops at its first error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dbctl.backup.preflight import Preflight
+from dbctl.database import Target
+from dbctl.errors import ToolFailed
+from dbctl.postgres.client import run_tool
+
+_HINT = "nothing was replaced; a missing role or privilege: try --no-owner"
+# pg_restore 17 sets it on every server; one before 17 does not know it.
+_HARMLESS = "transaction_timeout"
+_HARMLESS_SINCE = 17
+
+
+class _FirstError:
+    """Reads pg_restore's messages and raises ToolFailed at the first error that matters."""
+
+    def __init__(self) -> None:
+        self._rest = ""
+
+    def __call__(self, piece: str) -> None:
+        *lines, self._rest = (self._rest + piece).split("\n")
+        for line in lines:
+            if "error: " in line and _HARMLESS not in line:
+                raise ToolFailed("pg_restore failed", why=line.partition("error: ")[2], hint=_HINT)
+
+
+async def fill_database(fresh: Target, ready: Preflight, archive: Path, *, owners: bool) -> None:
+    """Restore the archive into ``fresh``. Raises ToolFailed with pg_restore's first error."""
+    conninfo = await fresh.with_password()
+    tolerant = ready.pg_restore.major >= _HARMLESS_SINCE > ready.server_major
+    try:
+        await run_tool(
+            ready.pg_restore.path,
+            "--no-password",
+            *(() if tolerant else ("--exit-on-error",)),
+            *(() if owners else ("--no-owner", "--no-acl")),
+            f"--dbname={_dbname(conninfo.database)}",
+            str(archive),
+            environment=conninfo.libpq_environment(),
+            password=conninfo.password,
+            on_message=_FirstError() if tolerant else None,
+            accept=frozenset({0, 1}) if tolerant else frozenset({0}),
+        )
+    except ToolFailed as error:
+        raise ToolFailed(error.message, why=error.why, hint=_HINT) from error
+
+
+def _dbname(name: str) -> str:
+    """As a connection string: a bare name with ``=`` in it would be read as one."""
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return f"dbname='{escaped}'"

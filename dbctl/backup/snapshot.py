@@ -1,0 +1,128 @@
+"""One snapshot for all that a backup says: exported for pg_dump, counted by us."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from dbctl.backup.model import Extension, Facts, Locale, TableRows
+from dbctl.errors import Busy
+from dbctl.postgres.identifiers import quote_identifier
+
+# What pg_dump dumps the rows of: no views, no foreign tables, none that an extension makes again.
+_TABLES = """
+    SELECT c.oid, n.nspname, c.relname
+      FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.relkind = 'r' AND c.relpersistence <> 't'
+       AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+       AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.deptype = 'e'
+                        AND d.classid = c.tableoid AND d.objid = c.oid)
+     ORDER BY n.nspname, c.relname
+"""
+# pg_class is read by the snapshot, pg_relation_filenode() knows the present.
+_REWRITTEN = """
+    SELECT c.oid::regclass::text FROM pg_class AS c
+     WHERE c.oid = ANY(CAST(:oids AS oid[])) AND pg_relation_filenode(c.oid) IS DISTINCT FROM c.relfilenode
+     LIMIT 1
+"""
+_LOCALE = """
+    SELECT pg_encoding_to_char(d.encoding), d.datcollate, d.datctype,
+           coalesce(to_jsonb(d) ->> 'datlocprovider', 'c'),
+           coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
+      FROM pg_database AS d WHERE d.datname = current_database()
+"""
+# Roles that the dump will name. The bootstrap superuser is pinned, hence never in pg_shdepend.
+_ROLES = """
+    WITH member AS (SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),
+         named (role, classid, objid) AS (
+            SELECT refobjid, classid, objid FROM pg_shdepend
+             WHERE refclassid = 'pg_authid'::regclass AND deptype IN ('o', 'a', 'r')
+               AND classid <> 'pg_extension'::regclass
+               AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            UNION ALL SELECT relowner, tableoid, oid FROM pg_class
+             WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND relpersistence <> 't'
+            UNION ALL SELECT nspowner, tableoid, oid FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_'
+            UNION ALL SELECT proowner, tableoid, oid FROM pg_proc WHERE oid >= 16384)
+    SELECT DISTINCT r.rolname FROM named JOIN pg_roles AS r ON r.oid = named.role
+     WHERE (named.classid, named.objid) NOT IN (SELECT classid, objid FROM member) ORDER BY 1
+"""
+_EXTENSIONS = "SELECT extname, extversion FROM pg_extension ORDER BY extname"
+
+
+async def export_snapshot(session: AsyncSession) -> str:
+    """Fix what the session sees (REPEATABLE READ, READ ONLY) and return the snapshot's name for pg_dump."""
+    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    await session.connection(execution_options=options)
+    # A table whose rows row-level security would hide must be an error, as in pg_dump.
+    await session.execute(text("SET LOCAL row_security = off"))
+    return str(await session.scalar(text("SELECT pg_export_snapshot()")))
+
+
+async def server_version(session: AsyncSession) -> tuple[str, int]:
+    """The server's version as it says it, and its major (pg_settings)."""
+    number = await session.scalar(text("SELECT current_setting('server_version_num')"))
+    return str(await session.scalar(text("SELECT current_setting('server_version')"))), int(
+        number or 0
+    ) // 10000
+
+
+async def read_facts(session: AsyncSession, *, start: asyncio.Event) -> Facts:
+    """What the snapshot holds, read when ``start`` is set: pg_dump has its locks by then.
+
+    Earlier, our own locks could queue a third session's ALTER between us and pg_dump, which would then
+    wait for it while it waits for us. Raises Busy for a table truncated or rewritten since the snapshot.
+    """
+    await start.wait()
+    tables = (await session.execute(text(_TABLES))).all()
+    counted = tuple([await _count(session, one.nspname, one.relname) for one in tables])
+    await _check_not_rewritten(session, [one.oid for one in tables])
+    encoding, collate, ctype, provider, name = (await session.execute(text(_LOCALE))).one()
+    return Facts(
+        locale=Locale(encoding, collate, ctype, provider, name),
+        alembic_revisions=await _alembic_revisions(session, tables),
+        roles=tuple(await session.scalars(text(_ROLES))),
+        extensions=tuple(Extension(*row) for row in await session.execute(text(_EXTENSIONS))),
+        tables=counted,
+    )
+
+
+async def count_rows(session: AsyncSession) -> tuple[TableRows, ...]:
+    """How many rows each table holds (pg_class, then each table)."""
+    tables = (await session.execute(text(_TABLES))).all()
+    return tuple([await _count(session, one.nspname, one.relname) for one in tables])
+
+
+async def _count(session: AsyncSession, schema: str, name: str) -> TableRows:
+    statement = f"SELECT count(*) FROM ONLY {_qualified(schema, name)}"  # noqa: S608 - quoted
+    rows = (await (await session.connection()).exec_driver_sql(statement)).scalar_one()
+    return TableRows(schema, name, int(rows))
+
+
+async def _check_not_rewritten(session: AsyncSession, oids: list[int]) -> None:
+    if name := await session.scalar(text(_REWRITTEN), {"oids": oids}):
+        raise Busy(
+            f"table {name} was truncated or rewritten while the backup began",
+            why="its rows are no longer those of the snapshot",
+            hint="try again",
+        )
+
+
+async def _alembic_revisions(
+    session: AsyncSession, tables: Sequence[Row[tuple[int, str, str]]]
+) -> tuple[str, ...]:
+    found: set[str] = set()
+    connection = await session.connection()
+    for one in tables:
+        if one.relname == "alembic_version":
+            # Through JSON: a table of that name may lack the column.
+            table = _qualified(one.nspname, one.relname)
+            rows = await connection.exec_driver_sql(f"SELECT to_jsonb(t) ->> 'version_num' FROM {table} AS t")  # noqa: S608
+            found.update(revision for (revision,) in rows if revision)
+    return tuple(sorted(found))
+
+
+def _qualified(schema: str, name: str) -> str:
+    return f"{quote_identifier(schema)}.{quote_identifier(name)}"

@@ -1,0 +1,60 @@
+"""``dbctl restore``: a backup takes a database's place, which is kept under another name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dbctl.cli.backup import Reference, open_folder
+from dbctl.cli.command import Invocation, leaf
+
+
+async def restore(
+    run: Invocation,
+    backup: Reference,
+    *,
+    beside: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Restore under this name and replace nothing.")
+    ] = None,
+    no_owner: Annotated[
+        bool,
+        typer.Option(
+            "--no-owner", help="Leave out owners and grants: all belongs to the role that restores."
+        ),
+    ] = False,
+    from_environment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The backup is of this other environment.")
+    ] = None,
+    from_database: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The backup is of this other database.")
+    ] = None,
+) -> None:
+    """Restore a backup into a new database, compare its rows, then let it take the database's name.
+
+    Every byte is checked first. The replaced database stays as NAME_before_…; the output says how to go
+    back to it, and how to drop it. Sessions on the database are ended at the moment of the swap.
+
+    Example: dbctl restore latest --as copy
+    """
+    from dbctl.backup.choose import choose_backup
+    from dbctl.backup.restore import restore_backup
+    from dbctl.cli.output.views import backup as views
+
+    target = await run.target()
+    source = {"from_environment": from_environment, "from_database": from_database}
+    chosen = choose_backup(open_folder(run), backup, target, **source, replaces=beside is None)
+    await run.announce_write(f"restores backup {chosen.id} as database {beside or target.conninfo.database}")
+    if beside is None:
+        run.ask_name(
+            target.conninfo.database, f"puts backup {chosen.id} in the place of {target.conninfo.database}"
+        )
+    with run.progress("Checking and restoring", unit="bytes") as progress:
+        settings = run.loaded.settings.backup
+        done = await restore_backup(
+            target, chosen, settings, beside=beside, owners=not no_owner, progress=progress, say=run.say
+        )
+    run.emit(done, views.restored)
+
+
+app = leaf(restore, emits=True, writes=True)
