@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dbctl.backup.model import Extension, Facts, Locale, TableRows
 from dbctl.errors import Busy
+from dbctl.postgres.alembic_version import read_versions
 from dbctl.postgres.identifiers import quote_identifier
 
 # What pg_dump dumps the rows of: no views, no foreign tables, none that an extension makes again.
@@ -82,7 +82,7 @@ async def read_facts(session: AsyncSession, *, start: asyncio.Event) -> Facts:
     encoding, collate, ctype, provider, name = (await session.execute(text(_LOCALE))).one()
     return Facts(
         locale=Locale(encoding, collate, ctype, provider, name),
-        alembic_revisions=await _alembic_revisions(session, tables),
+        alembic_revisions=await _alembic_revisions(session),
         roles=tuple(await session.scalars(text(_ROLES))),
         extensions=tuple(Extension(*row) for row in await session.execute(text(_EXTENSIONS))),
         tables=counted,
@@ -110,18 +110,9 @@ async def _check_not_rewritten(session: AsyncSession, oids: list[int]) -> None:
         )
 
 
-async def _alembic_revisions(
-    session: AsyncSession, tables: Sequence[Row[tuple[int, str, str]]]
-) -> tuple[str, ...]:
-    found: set[str] = set()
-    connection = await session.connection()
-    for one in tables:
-        if one.relname == "alembic_version":
-            # Through JSON: a table of that name may lack the column.
-            table = _qualified(one.nspname, one.relname)
-            rows = await connection.exec_driver_sql(f"SELECT to_jsonb(t) ->> 'version_num' FROM {table} AS t")  # noqa: S608
-            found.update(revision for (revision,) in rows if revision)
-    return tuple(sorted(found))
+async def _alembic_revisions(session: AsyncSession) -> tuple[str, ...]:
+    tables = await read_versions(await session.connection())
+    return tuple(sorted({revision for table in tables for revision in table.revisions or ()}))
 
 
 def _qualified(schema: str, name: str) -> str:

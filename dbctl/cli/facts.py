@@ -14,9 +14,8 @@ def migration_facts(loaded: Loaded) -> MigrationFacts:
 
     config = loaded.path(loaded.settings.migrate.config)
     if not config.exists():
-        return MigrationFacts(problem=f"{config.name} is not there: not an Alembic project")
+        return MigrationFacts(None, f"{config.name} is not there: not an Alembic project")
     try:
-        graph = read_graph(read_project(config))
+        return MigrationFacts(read_graph(read_project(config)))
     except SettingsError as error:
-        return MigrationFacts(problem=str(error))
-    return MigrationFacts(frozenset(graph.heads), frozenset(revision.id for revision in graph.revisions))
+        return MigrationFacts(None, str(error))

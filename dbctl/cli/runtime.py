@@ -30,6 +30,7 @@ class Invocation:
         self.common = common
         self.exit_code = 0
         self._target: Target | None = None
+        self._confirmed = False
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -67,17 +68,19 @@ class Invocation:
         self.say(f"{target}: {action}")
         if self.loaded.settings.protected:
             self.ask_name(target.environment, f"{action} in a protected environment")
+            self._confirmed = True
 
     def ask(self, question: str) -> None:
         """y/N, for what can be undone. Raises Refused."""
         confirm.ask(question, yes=self.common.yes)
 
     def ask_name(self, name: str, action: str) -> None:
-        """The name of what is meant, for what can't be undone. Raises Refused."""
-        environment = self.loaded.environment
-        if self.loaded.settings.protected and self.common.confirm == environment:
-            return
-        confirm.ask_name(name, action, confirmed=self.common.confirm)
+        """The name of what is meant, for what can't be undone. Raises Refused.
+
+        A protected environment's name, once given, stands for all that the command does there.
+        """
+        if not self._confirmed:
+            confirm.ask_name(name, action, confirmed=self.common.confirm)
 
     def read_secret(self, prompt: str) -> str:
         """A secret from a hidden prompt, or from stdin's first line."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 
 class Status(StrEnum):
@@ -45,10 +47,23 @@ class Report:
     checks: tuple[CheckResult, ...]
 
 
+class Revisions(Protocol):
+    """The project's revision files, as far as a check asks them."""
+
+    @property
+    def heads(self) -> Sequence[str]:
+        """The ids that no other revision follows."""
+
+    def pending(self, current: Iterable[str]) -> Sequence[object]:
+        """What a database at the revisions ``current`` lacks."""
+
+    def unknown(self, current: Iterable[str]) -> Sequence[str]:
+        """Those of ``current`` that the project does not have."""
+
+
 @dataclass(frozen=True, slots=True)
 class MigrationFacts:
-    """The heads of the project's revision files; ``problem`` says why they could not be read."""
+    """The project's revisions; where they are None, ``problem`` says why they could not be read."""
 
-    heads: frozenset[str] = frozenset()
-    known: frozenset[str] = frozenset()
+    revisions: Revisions | None
     problem: str = ""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-Command = Sequence[object]
+Command = Sequence[str | Path]
 
 
 @dataclass(frozen=True)

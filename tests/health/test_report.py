@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -13,15 +14,24 @@ from dbctl.database.password import password_source
 from dbctl.errors import UsageError
 from dbctl.health.model import MigrationFacts, Status
 from dbctl.health.report import check_health
+from dbctl.migrate.graph import Graph
+from dbctl.migrate.model import Revision
 from dbctl.postgres.binaries import find_servers
 from dbctl.postgres.scratch import scratch_server
 from dbctl.settings import load_settings
 from tests.fixtures.cli import url_of
 from tests.fixtures.database import execute
 
-HEAD = MigrationFacts(
-    frozenset({"0003_users_search"}), frozenset({"0001_users", "0002_trigrams", "0003_users_search"})
-)
+NAMES = ("0001_users", "0002_trigrams", "0003_users_search", "0004_later")
+
+
+def code_at(count: int) -> MigrationFacts:
+    """The facts of a project that has the first ``count`` revisions."""
+    chain = zip(NAMES[:count], [(), *((name,) for name in NAMES)], strict=False)
+    return MigrationFacts(Graph(Revision(name, down, (), (), "", Path(name)) for name, down in chain))
+
+
+HEAD = code_at(3)
 
 
 def target(conninfo: ConnInfo, **settings) -> Target:
@@ -45,16 +55,14 @@ async def test_a_healthy_database_gives_no_alarm(conninfo):
 
 
 async def test_the_worst_comes_first_and_names_the_next_step(conninfo):
-    behind = MigrationFacts(frozenset({"0004_later"}), HEAD.known | {"0004_later"})
-    report = await check_health(target(conninfo), behind)
+    report = await check_health(target(conninfo), code_at(4))
     assert report.checks[0].check == "migrations"
     assert report.status is Status.WARNING
     assert report.checks[0].fix == "dbctl migrate up"
 
 
 async def test_a_database_ahead_of_the_code_is_said(conninfo):
-    ahead = MigrationFacts(frozenset({"0001_users"}), frozenset({"0001_users"}))
-    found = (await answers(conninfo, ahead))["migrations"]
+    found = (await answers(conninfo, code_at(1)))["migrations"]
     assert found.status is Status.WARNING
     assert "0003_users_search" in found.message
 
@@ -76,7 +84,7 @@ async def test_a_version_table_that_may_not_be_read_is_unknown_not_ok(conninfo):
 
 
 async def test_no_alembic_project_is_skipped_not_ok(conninfo):
-    found = (await answers(conninfo, MigrationFacts(problem="no alembic.ini")))["migrations"]
+    found = (await answers(conninfo, MigrationFacts(None, "no alembic.ini")))["migrations"]
     assert found.status is Status.SKIPPED
 
 

@@ -16,12 +16,38 @@ def progress(description: str, *, total: int | None, unit: str, quiet: bool) -> 
     if quiet or not sys.stderr.isatty():
         yield lambda _done: None
         return
-    from rich.console import Console
-    from rich.progress import Progress
+    bar = _Bar(description, total, unit)
+    try:
+        yield bar.report
+    finally:
+        bar.stop()
 
-    with Progress(*_columns(unit), console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(description, total=total)
-        yield lambda done: bars.update(task, completed=done)
+
+class _Bar:
+    """A bar that appears with the first report: what is said before has the terminal for itself."""
+
+    def __init__(self, description: str, total: int | None, unit: str) -> None:
+        self._what = (description, total, unit)
+        self._bars: Any = None
+
+    def report(self, done: int) -> None:
+        if self._bars is None:
+            self._bars = self._start()
+        self._bars.update(self._bars.task_ids[0], completed=done)
+
+    def stop(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def _start(self) -> Any:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        description, total, unit = self._what
+        bars = Progress(*_columns(unit), console=Console(stderr=True), transient=True)
+        bars.add_task(description, total=total)
+        bars.start()
+        return bars
 
 
 def _columns(unit: str) -> list[Any]:

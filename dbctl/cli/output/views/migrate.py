@@ -1,0 +1,72 @@
+"""Migrations for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dbctl.cli.output.blocks import Block, Cell, Lines, Source, Table
+from dbctl.migrate.model import Created, Revision, Run, Script, Status
+
+
+def run(result: Run) -> Iterator[Block]:
+    """What ran and how long it took, and where the database is now."""
+    if result.applied:
+        rows = [[a.direction, a.revision, a.message, f"{a.duration_seconds:.2f}"] for a in result.applied]
+        yield Table(("direction", "revision", "message", "seconds"), rows, right=("seconds",))
+    yield Lines([f"{_change(result)} {_names(result.after)}"])
+
+
+def status(result: Status) -> Iterator[Block]:
+    """Where the database stands, and what it lacks."""
+    yield Table(
+        ("what", "value"),
+        [
+            ["database", result.database],
+            ["version table", result.version_table],
+            ["current", _names(result.current)],
+            ["heads", _names(result.heads)],
+            ["state", _state(result)],
+        ],
+    )
+    if result.pending:
+        yield Table(("pending", "message"), [[r.id, r.message] for r in result.pending])
+
+
+def history(result: Sequence[Revision]) -> Iterator[Block]:
+    """The revisions, newest first."""
+    yield Table(("revision", "builds on", "message", "labels"), [_revision(r) for r in result])
+
+
+def script(result: Script) -> Iterator[Block]:
+    """The SQL as it would be sent."""
+    yield Source(result.sql)
+
+
+def created(result: Sequence[Created]) -> Iterator[Block]:
+    """The files that were written."""
+    yield Table(
+        ("revision", "builds on", "path"),
+        [[c.revision, _names(c.down_revisions), str(c.path)] for c in result],
+    )
+
+
+def _revision(revision: Revision) -> list[str | Cell]:
+    labels = [*revision.branch_labels, *(["head"] if revision.is_head else [])]
+    needs = _names((*revision.down_revisions, *revision.depends_on))
+    return [Cell(revision.id, "good" if revision.is_head else ""), needs, revision.message, ", ".join(labels)]
+
+
+def _state(status: Status) -> Cell:
+    if status.unknown:
+        return Cell(f"ahead of the code: {_names(status.unknown)} is not in this project", "bad")
+    if status.pending:
+        return Cell(f"{len(status.pending)} to apply: `dbctl migrate up`", "warning")
+    return Cell("at head", "good")
+
+
+def _change(result: Run) -> str:
+    return "the database is now at" if result.before != result.after else "nothing to do, the database is at"
+
+
+def _names(ids: Sequence[str]) -> str:
+    return ", ".join(ids) or "base"

@@ -1,0 +1,108 @@
+"""Says what went wrong in a project's code: which revision, where in its file, and what is left."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from pathlib import Path
+
+from alembic.util import CommandError
+
+from dbctl.database.errors import sqlstate, translate
+from dbctl.errors import Busy, ConnectionLost, DbctlError, Failed, MigrationFailed, UsageError
+from dbctl.migrate.environment import Environment
+from dbctl.migrate.model import Step
+from dbctl.migrate.revisions import read_graph
+from dbctl.redaction import redact
+
+_DRIVER_CLASS = re.compile(r"^<class '[^']+'>: ")
+
+
+def environment_error(error: BaseException, environment: Environment) -> DbctlError:
+    """What stops env.py, or the loading of the revisions; ours pass as they are."""
+    if isinstance(error, DbctlError):
+        return error
+    if isinstance(error, KeyError | UserWarning | SyntaxError | CommandError):
+        try:
+            # The graph says more clearly what is wrong with it.
+            read_graph(environment.project, environment.version_locations())
+        except DbctlError as clearer:
+            return clearer
+    message = _message(error, environment.password)
+    if isinstance(error, CommandError):
+        behind = "not up to date" in message
+        hint = "`dbctl migrate up` first" if behind else "`dbctl migrate history` lists the revisions"
+        return UsageError(message.rstrip("."), hint=hint)
+    env_py = environment.project.env_py
+    return translate(error, "the database of env.py") or Failed(
+        f"the project's env.py failed: {message}",
+        why=f"in {_place(error, env_py)}; no revision ran",
+        hint="--debug shows the traceback; does `alembic current` work here?",
+    )
+
+
+def ran_nothing(environment: Environment) -> DbctlError:
+    """For an env.py that ends well and has not asked for migrations."""
+    return Failed(
+        "the project's env.py ran no migrations",
+        why=f"{environment.project.env_py} never called context.run_migrations()",
+        hint="does `alembic current` work here?",
+    )
+
+
+def revision_error(
+    error: BaseException,
+    step: Step,
+    environment: Environment,
+    heads: tuple[str, ...] | None,
+    *,
+    committed: bool,
+) -> DbctlError:
+    """What happened to the revision that was running; ``heads`` is what the database says now, None: unreachable."""
+    ours = translate(error)
+    kind = type(ours) if isinstance(ours, Busy | ConnectionLost) else MigrationFailed
+    state = sqlstate(error)
+    place = _place(error, step.path)
+    details = [f"SQLSTATE {state}"] if state else []
+    details += [f"in {place}", _left(environment, heads, committed=committed)]
+    verb = "was in flight" if kind is ConnectionLost else "failed"
+    return kind(
+        f"revision {step.revision} {verb}: {_message(error, environment.password)}",
+        why="; ".join(details),
+        hint=_hint(kind, step, committed=committed),
+    )
+
+
+def _left(environment: Environment, heads: tuple[str, ...] | None, *, committed: bool) -> str:
+    if heads is None:
+        return "the server rolls back what was not committed, and can't be asked now"
+    where = f"the database is at {', '.join(heads) or 'base'}"
+    if environment.one_transaction:
+        return f"the whole run was rolled back (env.py opens one transaction for all); {where}"
+    if committed:
+        return f"it committed in between, so it may be half applied; {where}"
+    return f"rolled back; {where}"
+
+
+def _hint(kind: type[DbctlError], step: Step, *, committed: bool) -> str:
+    again = f"`dbctl migrate {step.direction}` again"
+    if kind is Busy:
+        return f"try {again} later; `dbctl health` shows what is in the way"
+    if kind is ConnectionLost:
+        return "see where it stands: `dbctl migrate status`"
+    undo = "undo by hand what it left, " if committed else ""
+    return f"{undo}mend the revision and run {again}"
+
+
+def _message(error: BaseException, password: str | None) -> str:
+    inner = getattr(error, "orig", None) or error
+    text = _DRIVER_CLASS.sub("", str(inner).strip()).partition("\n")[0]
+    known = sqlstate(error) or isinstance(error, CommandError)
+    return redact(text if known else f"{type(inner).__name__}: {text}", password or "")
+
+
+def _place(error: BaseException, file: Path) -> str:
+    """The last line of ``file`` on the way to the error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
+    return f"{file}, line {lines[-1]}" if lines else str(file)

@@ -1,0 +1,47 @@
+"""Runs a project's blocking code in a thread, and ends its statements when the command is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dbctl.migrate.watch import Watch
+
+_CANCEL_EVERY_SECONDS = 0.3
+_KEEP_ALIVE_SECONDS = 20
+
+
+async def run_watched(work: Callable[[], None], watch: Watch, guard: AsyncConnection) -> None:
+    """Run ``work`` while ``watch`` listens and ``guard`` holds our locks.
+
+    A cancellation, or the loss of ``guard``, cancels the statements of the watched connections
+    (pg_cancel_backend), waits until ``work`` has rolled back and ended, and goes on as what it was.
+    """
+    with watch.listening():
+        task = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=_KEEP_ALIVE_SECONDS)
+                # Routers and idle_session_timeout end sessions that say nothing, and with ours the lock.
+                await guard.execute(text("SELECT 1"))
+        except BaseException:
+            watch.stopped = True
+            while not task.done():
+                await _cancel_statements(guard, watch.backends)
+                await asyncio.wait([task], timeout=_CANCEL_EVERY_SECONDS)
+            # Looked at, so that asyncio does not complain of an error that nobody fetched.
+            task.exception()
+            raise
+    task.result()
+
+
+async def _cancel_statements(guard: AsyncConnection, backends: set[int]) -> None:
+    for pid in tuple(backends):
+        # Another role's backend, or a server that is gone: the next statement is refused all the same.
+        with suppress(SQLAlchemyError):
+            await guard.execute(text("SELECT pg_cancel_backend(:pid)"), {"pid": pid})

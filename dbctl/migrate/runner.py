@@ -1,0 +1,93 @@
+"""Runs revisions one at a time, one runner a database, and leaves nothing half done unsaid."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from alembic.script import ScriptDirectory
+
+from dbctl.errors import Refused
+from dbctl.migrate.environment import Steps, make_environment
+from dbctl.migrate.interrupt import run_watched
+from dbctl.migrate.journal import Journal, Progress
+from dbctl.migrate.model import Direction, Run
+from dbctl.migrate.site import Site, beacon
+from dbctl.migrate.watch import Watch
+from dbctl.postgres.locks import advisory_lock
+
+LOCK = "dbctl migrate"
+Plan = Callable[[Journal, ScriptDirectory], Steps]
+
+
+async def up(
+    site: Site, revision: str = "heads", *, progress: Progress, wait_seconds: float | None = 0
+) -> Run:
+    """Apply all up to ``revision``: an id, a part of one, ``+1``, ``head``, ``heads``, ``label@head``.
+
+    Raises Busy (another run, or a lock), Refused, UsageError, MigrationFailed, ConnectionLost; what was
+    applied before stays applied. ``progress`` hears of each revision before it runs, in the project's thread.
+    Cancelled, it rolls back and ends as CancelledError, or as MigrationFailed where something stays.
+    """
+
+    def plan(journal: Journal, script: ScriptDirectory) -> Steps:
+        # Alembic's own commands call the same functions of the script directory.
+        return partial(journal.revisions, Direction.UP, partial(script._upgrade_revs, revision))  # noqa: SLF001
+
+    return await _run(site, plan, progress, wait_seconds)
+
+
+async def down(site: Site, revision: str, *, progress: Progress, wait_seconds: float | None = 0) -> Run:
+    """Undo all that came after ``revision``: an id, ``-1``, ``base``, ``label@base``. Raises what `up` does."""
+
+    def plan(journal: Journal, script: ScriptDirectory) -> Steps:
+        return partial(journal.revisions, Direction.DOWN, partial(_undoing, script, revision))
+
+    return await _run(site, plan, progress, wait_seconds)
+
+
+async def stamp(site: Site, revision: str, *, purge: bool = False, wait_seconds: float | None = 0) -> Run:
+    """Write ``revision`` into the version table and run nothing; ``purge`` forgets first what is there."""
+
+    def plan(journal: Journal, script: ScriptDirectory) -> Steps:
+        return partial(journal.opened, partial(script._stamp_revs, revision))  # noqa: SLF001
+
+    return await _run(site, plan, lambda _: None, wait_seconds, purge=purge)
+
+
+def _undoing(script: ScriptDirectory, revision: str, heads: Any) -> Iterable[Any]:
+    try:
+        return script._downgrade_revs(revision, heads)  # noqa: SLF001
+    except AttributeError as error:
+        raise Refused(
+            "a revision in this range can't be undone", why=str(error), hint="write its downgrade()"
+        ) from None
+
+
+async def _run(
+    site: Site, plan: Plan, progress: Progress, wait_seconds: float | None, **options: bool
+) -> Run:
+    async with (
+        site.database.connect() as guard,
+        advisory_lock(guard, LOCK, wait_seconds=wait_seconds),
+        beacon(guard, site.address) as light,
+    ):
+        watch, environment = Watch(site.lock_timeout_seconds), make_environment(site.project, site.address)
+        environment.on_connect = light.check
+        journal = Journal(environment, watch, progress)
+        work = partial(environment.run, plan(journal, environment.script), **options)
+        started = time.monotonic()
+        try:
+            await run_watched(work, watch, guard)
+        except asyncio.CancelledError:
+            if journal.half_applied:
+                raise await journal.explain(InterruptedError("interrupted"), guard) from None
+            raise
+        except (Exception, SystemExit) as error:
+            raise await journal.explain(error, guard) from error
+        await journal.check_finished(guard)
+        after = await journal.after(guard) or ()
+        return Run(journal.before, after, tuple(journal.applied), time.monotonic() - started)
