@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, Literal
 
 import typer
 
 from dbctl.cli.lazy import DefaultGroup, HelpfulCommand, HelpfulGroup
+from dbctl.cli.loop import run_coroutine
 from dbctl.cli.options import COMMON, EMITTING, WRITING, Common
-from dbctl.cli.runtime import Invocation, run_coroutine
+from dbctl.cli.runtime import Invocation
 
 __all__ = ["Group", "Invocation", "leaf"]
 
 Function = Callable[..., Any]
+Emits = Literal["", "report", "list"]
 
 
 class Group:
@@ -34,9 +36,9 @@ class Group:
         self.app.callback()(shared_options)
 
     def command(
-        self, name: str, *, emits: bool = False, writes: bool = False, passes: bool = False
+        self, name: str, *, emits: Emits = "", writes: bool = False, passes: bool = False
     ) -> Callable[[Function], Function]:
-        """Register a command: ``emits`` gives it --format and -o, ``writes`` --yes and --confirm,
+        """Register a command: ``emits`` gives it --format and -o (a ``list`` has more formats than a ``report``), ``writes`` --yes and --confirm,
 
         ``passes`` takes unknown options as arguments, such as ``-1`` for a revision.
         """
@@ -51,15 +53,15 @@ class Group:
         return register
 
 
-def leaf(function: Function, *, emits: bool = False, writes: bool = False) -> typer.Typer:
+def leaf(function: Function, *, emits: Emits = "", writes: bool = False) -> typer.Typer:
     """An app of one command, such as ``dbctl health``."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(cls=HelpfulCommand)(_adapt(function, emits=emits, writes=writes))
     return app
 
 
-def _adapt(function: Function, *, emits: bool, writes: bool) -> Function:
-    shared = [*COMMON, *(EMITTING if emits else ()), *(WRITING if writes else ())]
+def _adapt(function: Function, *, emits: Emits, writes: bool) -> Function:
+    shared = [*COMMON, *EMITTING[emits], *(WRITING if writes else ())]
     names = {parameter.name for parameter in shared}
 
     @wraps(function)

@@ -12,7 +12,7 @@ group = Group("env", "Environments and their settings.")
 app = group.app
 
 
-@group.command("list", emits=True)
+@group.command("list", emits="list")
 def list_(run: Invocation) -> None:
     """List the environments that configs/ has; the one in use is marked.
 
@@ -24,7 +24,7 @@ def list_(run: Invocation) -> None:
     run.emit(list_environments(run.common.env, run.common.configs), view.environments)
 
 
-@group.command("show", emits=True)
+@group.command("show", emits="list")
 def show(run: Invocation) -> None:
     """Show every setting with the file or variable that it comes from; secrets are masked.
 
@@ -36,7 +36,7 @@ def show(run: Invocation) -> None:
     run.emit(list_settings(run.loaded), view.settings)
 
 
-@group.command("check", emits=True)
+@group.command("check", emits="list")
 async def check(
     run: Invocation,
     *,

@@ -43,4 +43,4 @@ async def health(
     run.verdict(report.status.severity < Status(fail_on.upper()).severity, reached=report.reached)
 
 
-app = leaf(health, emits=True)
+app = leaf(health, emits="report")

@@ -10,9 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
+from dbctl.errors import UsageError
 
-class Format(StrEnum):
-    """How a result is written: ``table`` is for people, the others for programs."""
+
+class ReportFormat(StrEnum):
+    """How one result is written: ``table`` is for people, ``json`` for programs."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class ListFormat(StrEnum):
+    """How a list is written: for programs, an item a line or a row is possible too."""
 
     TABLE = "table"
     JSON = "json"
@@ -29,14 +38,16 @@ class Common:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
-    format: Format = Format.TABLE
+    format: str = "table"
     output: Path | None = None
     yes: bool = False
     confirm: str | None = None
 
     @classmethod
     def merge(cls, outer: Common | None, options: dict[str, Any]) -> Common:
-        """``outer`` (the group's) with what was really given further in."""
+        """``outer`` (the group's) with what was really given further in. Raises UsageError."""
+        if options.get("env") == "":
+            raise UsageError("--env is empty", hint="name an environment: `dbctl env list` shows them")
         return replace(outer or cls(), **{name: value for name, value in options.items() if value})
 
 
@@ -61,16 +72,17 @@ COMMON = [
     _option("verbose", Annotated[bool, typer.Option("--verbose", "-v", help="Show SQL and timings.")], False),
     _option("debug", Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")], False),
 ]
-EMITTING = [
-    _option(
-        "format", Annotated[Format, typer.Option("--format", help="How to write the result.")], Format.TABLE
-    ),
-    _option(
-        "output",
-        Annotated[Path | None, typer.Option("--output", "-o", help="Write the result to this file.")],
-        None,
-    ),
-]
+_FORMAT = typer.Option("--format", help="How to write the result.")
+_OUTPUT = _option(
+    "output",
+    Annotated[Path | None, typer.Option("--output", "-o", help="Write the result to this file.")],
+    None,
+)
+EMITTING = {
+    "": [],
+    "report": [_option("format", Annotated[ReportFormat, _FORMAT], ReportFormat.TABLE), _OUTPUT],
+    "list": [_option("format", Annotated[ListFormat, _FORMAT], ListFormat.TABLE), _OUTPUT],
+}
 WRITING = [
     _option(
         "yes", Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to what can be undone.")], False

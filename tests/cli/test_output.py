@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
@@ -14,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbctl.cli.output.blocks import Cell, Lines, Table
+from dbctl.cli.output.blocks import Block, Cell, Lines, Table
 from dbctl.cli.output.emit import emit
 from dbctl.cli.output.json import plain, write_csv, write_json, write_ndjson
 from dbctl.cli.output.streams import visible
 from dbctl.cli.output.tables import write_plain, write_rich
-from dbctl.errors import Failed, UsageError
+from dbctl.errors import Failed
 
 
 class Colour(StrEnum):
@@ -105,19 +106,65 @@ def test_csv_has_a_header_and_quotes_what_needs_it():
     assert rows == [["name", "on", "none", "tags"], ['a "b", c', "true", "", '["x"]']]
 
 
-def test_csv_of_a_report_is_a_usage_error():
-    with pytest.raises(UsageError):
-        write_csv(ITEM, io.StringIO())
+@pytest.mark.parametrize(
+    "command", [("users", "count"), ("health",), ("users", "delete", "ada"), ("migrate", "up")]
+)
+@pytest.mark.parametrize("name", ["csv", "ndjson"])
+def test_a_report_offers_no_list_format_and_nothing_is_done(dbctl, command, name):
+    result = dbctl(*command, "--format", name)
+    assert result.code == 2
+    assert "--format" in result.stderr
+
+
+@pytest.mark.parametrize("output", ["", ".", "none/x.json"])
+def test_an_output_that_can_not_be_written_is_said_before_anything_is_done(dbctl, output):
+    result = dbctl("users", "create", "ada", "ada@example.com", "--no-password", "-o", output)
+    assert result.code == 2, result.stderr
+    assert dbctl("users", "count", "--format", "json").json() == {"users": 0}
+
+
+def broken(_result: object) -> list[Block]:
+    raise ZeroDivisionError
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     target = tmp_path / "out.json"
     emit([ITEM], lambda _: [], "json", target)
     assert json.loads(target.read_text())[0]["name"] == "ada"
-    with pytest.raises(UsageError):
-        emit(ITEM, lambda _: [], "csv", target)
+    with pytest.raises(ZeroDivisionError):
+        emit([ITEM], broken, "table", target)
     assert json.loads(target.read_text())[0]["name"] == "ada"
     assert [file.name for file in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_a_file_is_ours_alone_and_keeps_the_mode_that_it_had(tmp_path):
+    target = tmp_path / "out.json"
+    emit([ITEM], lambda _: [], "json", target)
+    assert target.stat().st_mode & 0o777 == 0o600
+    target.chmod(0o644)
+    emit([ITEM], lambda _: [], "json", target)
+    assert target.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_link_is_followed_and_a_pipe_is_written_to(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    emit([ITEM], lambda _: [], "json", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert "ada" in (tmp_path / "real").read_text()
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    emit([ITEM], lambda _: [], "json", tmp_path / "pipe")
+    assert b"ada" in os.read(reader, 1000)
+    os.close(reader)
+
+
+def test_a_full_disk_behind_stdout_is_said(dbctl_process):
+    with Path("/dev/full").open("w") as full:
+        process = dbctl_process.start("env", "show", stdout=full)
+        stderr = process.communicate()[1]
+    assert process.returncode == 6
+    assert "No space left" in stderr
 
 
 def test_an_output_file_in_no_folder_is_said(tmp_path):

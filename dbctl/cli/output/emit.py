@@ -4,26 +4,51 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dbctl.cli.output.blocks import Blocks
-from dbctl.cli.output.streams import is_terminal
-from dbctl.errors import Failed
+from dbctl.cli.output.streams import OutputClosed, is_terminal
+from dbctl.errors import Failed, UsageError
 
 View = Callable[[Any], Blocks]
 
 
+def check_output(output: Path) -> None:
+    """Raise UsageError, before any work is done, where a result could not be written."""
+    folder = output.parent
+    why = ""
+    if output.is_dir():
+        why = "it is a folder"
+    elif not folder.is_dir():
+        why = f"there is no folder {folder}"
+    elif not os.access(output if output.exists() else folder, os.W_OK):
+        why = "no permission"
+    if why:
+        raise UsageError(
+            f"can't write --output {str(output)!r}", why=why, hint="name a file in a folder of yours"
+        )
+
+
 def emit(result: Any, view: View, format_name: str, output: Path | None) -> None:
     """Write ``result`` to stdout, or whole or not at all to the file ``output``."""
-    if output is None:
-        _write(result, view, format_name, sys.stdout, terminal=is_terminal())
-        return
-    text = io.StringIO()
-    _write(result, view, format_name, text, terminal=False)
-    _replace(output, text.getvalue())
+    try:
+        if output is None:
+            _write(result, view, format_name, sys.stdout, terminal=is_terminal())
+            sys.stdout.flush()
+            return
+        text = io.StringIO()
+        _write(result, view, format_name, text, terminal=False)
+        _replace(output.resolve(), text.getvalue())
+    except BrokenPipeError:
+        raise OutputClosed from None
+    except OSError as error:
+        where = output or "the result to stdout"
+        raise Failed(f"can't write {where}", why=error.strerror or str(error)) from None
 
 
 def _write(result: Any, view: View, format_name: str, stream: Any, *, terminal: bool) -> None:
@@ -38,10 +63,21 @@ def _write(result: Any, view: View, format_name: str, stream: Any, *, terminal: 
 
 
 def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    if path.exists() and not path.is_file():
+        # A device or a pipe, such as /dev/stdout, is written to; a file is replaced.
+        path.write_text(text, encoding="utf-8")
+        return
+    import tempfile
+
+    # Ours alone to read: a result can hold people's data, or a password that was just made.
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise Failed(f"can't write {path}", why=error.strerror or str(error)) from None
+        with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - a file descriptor
+            if path.exists():
+                os.fchmod(handle, stat.S_IMODE(path.stat().st_mode))
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise

@@ -25,25 +25,21 @@ def report_bug(error: Exception, *, as_json: bool, debug: bool) -> None:
     _write("bug", "a bug in dbctl", why, f"please send us the report: {_report_file(error)}", as_json=as_json)
 
 
-def report_usage(message: str) -> None:
-    """Say what is wrong with the command line. Typer's own words, over several lines where it gives help."""
-    for line in message.splitlines():
-        say(line)
+def report_usage(message: str, hint: str, *, as_json: bool) -> None:
+    """Say what is wrong with the command line, in Typer's words."""
+    _write("usage", message, "", hint, as_json=as_json)
 
 
 def _write(kind: str, message: str, why: str, hint: str, *, as_json: bool) -> None:
+    message, why, hint = redact(message), redact(why), redact(hint)
     if as_json:
         import json
 
-        say(
-            json.dumps(
-                {"error": {"kind": kind, "message": redact(message), "why": redact(why), "hint": hint}}
-            )
-        )
+        say(json.dumps({"error": {"kind": kind, "message": message, "why": why, "hint": hint}}))
         return
     for label, text in (("error", message), ("why", why), ("next", hint)):
         if text:
-            say(f"{label}: {redact(text)}")
+            say(f"{label}: {text}")
 
 
 def _traceback(error: BaseException) -> None:

@@ -12,8 +12,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TextIO
 
-from dbctl.errors import UsageError
-
 # C1 controls and DEL are legal in JSON, but a terminal may obey them.
 _CONTROLS = re.compile("[\x7f-\x9f]")
 
@@ -38,24 +36,18 @@ def write_json(result: Any, stream: TextIO) -> None:
     stream.write(_dump(plain(result), indent=2) + "\n")
 
 
-def write_ndjson(result: Any, stream: TextIO) -> None:
+def write_ndjson(result: Sequence[Any], stream: TextIO) -> None:
     """One object a line."""
-    stream.writelines(_dump(plain(item), indent=None) + "\n" for item in _items(result, "ndjson"))
+    stream.writelines(_dump(plain(item), indent=None) + "\n" for item in result)
 
 
-def write_csv(result: Any, stream: TextIO) -> None:
+def write_csv(result: Sequence[Any], stream: TextIO) -> None:
     """RFC 4180, with a header; what is not a plain value stands as JSON in its cell."""
-    items = [plain(item) for item in _items(result, "csv")]
+    items = [plain(item) for item in result]
     if items:
         writer = csv.writer(stream)
         writer.writerow(items[0])
         writer.writerows([_csv_cell(value) for value in item.values()] for item in items)
-
-
-def _items(result: Any, name: str) -> Sequence[Any]:
-    if isinstance(result, Sequence) and not isinstance(result, str):
-        return result
-    raise UsageError(f"--format {name} is for lists", hint="use --format json")
 
 
 def _csv_cell(value: Any) -> Any:

@@ -11,6 +11,10 @@ _BIDIRECTIONAL = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 _HARMFUL = {"Cc", "Cs", "Zl", "Zp"}
 
 
+class OutputClosed(Exception):
+    """The reader of our output went away, as ``| head`` does; no OSError, which Typer would take for its own."""
+
+
 def visible(text: str) -> str:
     """``text`` on one line, with control characters and direction marks written as escapes."""
     if text.isascii() and text.isprintable():
@@ -19,8 +23,11 @@ def visible(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """A line for the person who runs the command, on stderr."""
-    print(visible(text), file=sys.stderr, flush=True)
+    """A line for the person who runs the command, on stderr. Nobody there to read it stops no work."""
+    try:
+        print(visible(text), file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def is_terminal() -> bool:

@@ -17,11 +17,6 @@ _STYLES: dict[Status, Style] = {
 _STEP = 1024
 
 
-def nothing(_result: object) -> Iterator[Block]:
-    """For a run that is to be silent."""
-    return iter(())
-
-
 def created(backup: Backup) -> Iterator[Block]:
     """The id alone: what a script goes on with."""
     yield Lines([backup.id])
