@@ -13,9 +13,15 @@ def main() -> None:
 
         sys.stdout.write(f"dbctl {__version__}\n")
         return
-    from dbctl.cli.root import run
+    try:
+        from dbctl.cli.root import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # Before the command line could take care of signals itself.
+        sys.stderr.write("error: interrupted\n")
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from dbctl.cli.output.streams import say, visible
+from dbctl.cli.loop import prompting
+from dbctl.cli.output.streams import visible
 from dbctl.errors import Refused
 
 
@@ -28,8 +29,7 @@ def ask_name(name: str, action: str, *, confirmed: str | None) -> None:
         raise Refused(
             f"not confirmed: this {action}", why="there is no terminal to ask", hint=f"add --confirm {name}"
         )
-    say(f"This {action}.")
-    if _answer(f"Type {name} to go on: ") != name:
+    if _answer(f"This {action}. Type {name} to go on: ") != name:
         raise Refused(f"not confirmed: this {action}", why="that was another name")
 
 
@@ -38,7 +38,8 @@ def read_secret(prompt: str) -> str:
     if sys.stdin.isatty():
         import getpass
 
-        return getpass.getpass(f"{prompt}: ", stream=sys.stderr)
+        with prompting():
+            return getpass.getpass(f"{prompt}: ", stream=sys.stderr)
     return sys.stdin.readline().rstrip("\r\n")
 
 
@@ -47,6 +48,7 @@ def _somebody_there() -> bool:
 
 
 def _answer(question: str) -> str:
-    sys.stderr.write(visible(question))
-    sys.stderr.flush()
-    return sys.stdin.readline().strip()
+    with prompting():
+        sys.stderr.write(visible(question))
+        sys.stderr.flush()
+        return sys.stdin.readline().strip()

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 import typer
-from typer._click.exceptions import ClickException
+from typer._click.exceptions import ClickException, NoArgsIsHelpError
 from typer.core import TyperCommand, TyperGroup
 
 
@@ -31,13 +31,19 @@ class HelpfulGroup(_Helpful, TyperGroup):
     """A group with dbctl's help."""
 
 
-def usage_message(error: Exception) -> str | None:
-    """What Typer says of a wrong command line; None where ``error`` is something else."""
-    if isinstance(error, ClickException):
-        context = getattr(error, "ctx", None)
-        hint = f"\ntry `{context.command_path} --help`" if context and error.message else ""
-        return f"{error.format_message()}{hint}"
-    return None
+def usage_error(error: Exception) -> tuple[str, str] | None:
+    """What Typer says of a wrong command line, and what to try; None where ``error`` is something else.
+
+    The message is empty where nothing is wrong: a group without a command has shown its help.
+    """
+    if not isinstance(error, ClickException):
+        return None
+    if isinstance(error, NoArgsIsHelpError):
+        error.show()
+        return "", ""
+    context = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split())
+    return message, f"`{context.command_path} --help`" if context else ""
 
 
 class LazyCommand(TyperCommand):

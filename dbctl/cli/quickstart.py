@@ -7,8 +7,8 @@ import sys
 import time
 
 from dbctl.cli.command import Invocation, leaf
-from dbctl.cli.runtime import run_coroutine
-from dbctl.errors import Failed
+from dbctl.cli.loop import run_coroutine
+from dbctl.errors import Failed, Refused
 
 COPY = "quickstart_copy"
 USERS = 1000
@@ -34,6 +34,10 @@ def quickstart(run: Invocation) -> None:
 
     started = time.perf_counter()
     embedded_server(run.loaded)
+    if run.loaded.settings.protected:
+        raise Refused(
+            f"environment {run.loaded.environment!r} is protected", why="a tour fills it with made-up users"
+        )
     _step(run, "server start", "A real PostgreSQL, on a Unix socket")
     _step(run, "migrate up", "Its schema, one revision at a time")
     run_coroutine(_clear(run))

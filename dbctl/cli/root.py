@@ -6,18 +6,20 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
-from typing import Any
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, TextIO
 
 import typer
 
 from dbctl.cli.command import shared_options
-from dbctl.cli.lazy import RootGroup, usage_message
+from dbctl.cli.lazy import RootGroup, usage_error
+from dbctl.cli.loop import SIGNALS, raise_interrupted
 from dbctl.cli.output import failure
-from dbctl.cli.runtime import SIGNALS
-from dbctl.errors import DbctlError, Interrupted
+from dbctl.cli.output.streams import OutputClosed
+from dbctl.errors import DbctlError, UsageError
 
-EXIT_USAGE, EXIT_BUG, EXIT_BROKEN_PIPE = 2, 70, 141
+EXIT_BUG, EXIT_BROKEN_PIPE = 70, 141
 
 RootGroup.members = {
     "quickstart": ("dbctl.cli.quickstart", "A tour in a minute, on an embedded PostgreSQL."),
@@ -26,7 +28,7 @@ RootGroup.members = {
     "migrate": ("dbctl.cli.migrate", "Apply, revert and inspect Alembic migrations."),
     "users": ("dbctl.cli.users", "Find, create and change users."),
     "health": ("dbctl.cli.health", "What is wrong with the database, and the next step."),
-    "backup": ("dbctl.cli.backup", "Create, list and verify backups."),
+    "backup": ("dbctl.cli.backup", "Write, list, show and verify backups; alone, it writes one."),
     "restore": ("dbctl.cli.restore", "Bring a backup back."),
 }
 
@@ -45,18 +47,21 @@ app.callback()(shared_options)
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the process's exit code and never raises."""
-    as_json = any(word in {"json", "ndjson", "--format=json", "--format=ndjson"} for word in arguments)
-    signal.signal(signal.SIGTERM, _terminate)
+    as_json = _wants_json(arguments)
+    # Closed by the caller, as `>&-` does, they are None.
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
+    for number in SIGNALS:
+        signal.signal(number, raise_interrupted)
     try:
         return invoke(arguments)
+    except WrongUsage as error:
+        if error.message:
+            failure.report_usage(error.message, error.hint, as_json=as_json)
+        return error.exit_code
     except DbctlError as error:
         failure.report(error, as_json=as_json, debug="--debug" in arguments)
         return error.exit_code
-    except KeyboardInterrupt:
-        failure.report(Interrupted(signal.SIGINT), as_json=as_json, debug=False)
-        return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # The reader of our output went away, as `| head` does. Nobody is left to tell.
+    except OutputClosed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the boundary: a bug becomes a report file and exit 70
@@ -73,14 +78,23 @@ def invoke(arguments: Sequence[str]) -> int:
     try:
         outcome: Any = app(list(arguments), prog_name="dbctl", standalone_mode=False)
     except Exception as error:
-        message = usage_message(error)
-        if message is None:
+        usage = usage_error(error)
+        if usage is None:
             raise
-        failure.report_usage(message)
-        return EXIT_USAGE
+        raise WrongUsage(usage[0], hint=usage[1]) from None
     sys.stdout.flush()
     return outcome if isinstance(outcome, int) else 0
 
 
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    raise Interrupted(number)
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w")
+
+
+class WrongUsage(UsageError):
+    """Typer could not read the command line."""
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    formats = [value for name, value in pairwise(arguments) if name == "--format"]
+    formats += [word.partition("=")[2] for word in arguments if word.startswith("--format=")]
+    return any(value.endswith("json") for value in formats)

@@ -1,9 +1,8 @@
-"""One run of one command: its settings, its database, its questions and its result, and the loop that runs it."""
+"""One run of one command: its settings, its database, its questions and its result."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dbctl.cli import confirm
 from dbctl.cli.options import Common
 from dbctl.cli.output.streams import say
-from dbctl.errors import Interrupted, Unreachable
+from dbctl.errors import Unreachable
 
 if TYPE_CHECKING:
     from dbctl.cli.output.emit import View
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from dbctl.settings import Loaded
 
 EXIT_FOUND = 1
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Invocation:
@@ -29,6 +27,10 @@ class Invocation:
     def __init__(self, common: Common) -> None:
         self.common = common
         self.exit_code = 0
+        if common.output is not None:
+            from dbctl.cli.output.emit import check_output
+
+            check_output(common.output)
         self._target: Target | None = None
         self._confirmed = False
 
@@ -72,7 +74,7 @@ class Invocation:
 
     def ask(self, question: str) -> None:
         """y/N, for what can be undone. Raises Refused."""
-        confirm.ask(question, yes=self.common.yes)
+        confirm.ask(question, yes=self.common.yes or self._confirmed)
 
     def ask_name(self, name: str, action: str) -> None:
         """The name of what is meant, for what can't be undone. Raises Refused.
@@ -92,9 +94,14 @@ class Invocation:
             say(text)
 
     def emit(self, result: Any, view: View) -> None:
-        """The result: to stdout or the file of -o, in the form of --format."""
+        """The result: to stdout or the file of -o, in the form of --format.
+
+        Under --quiet a table, which is for people, is not drawn.
+        """
         from dbctl.cli.output.emit import emit
 
+        if self.common.quiet and self.common.format == "table" and self.common.output is None:
+            return
         emit(result, view, self.common.format, self.common.output)
 
     def verdict(self, ok: bool, *, reached: bool = True) -> None:
@@ -109,39 +116,3 @@ class Invocation:
         from dbctl.cli.output.progress import progress
 
         return progress(description, total=total, unit=unit, quiet=self.common.quiet)
-
-
-def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a command's coroutine; the first Ctrl-C or SIGTERM cancels it, so that every ``finally`` runs.
-
-    Raises Interrupted afterwards. A second signal falls through to Python's own handling.
-    """
-    # Late: asyncio costs as much as Typer, and help or completion has no loop.
-    import asyncio
-
-    received: list[int] = []
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        with asyncio.Runner() as runner:
-            loop = runner.get_loop()
-            task = loop.create_task(coroutine)
-
-            def cancel(number: int) -> None:
-                received.append(number)
-                loop.remove_signal_handler(number)
-                task.cancel()
-
-            for number in SIGNALS:
-                loop.add_signal_handler(number, cancel, number)
-            loop.run_until_complete(task)
-    except asyncio.CancelledError:
-        raise Interrupted(received[0] if received else signal.SIGINT) from None
-    except Exception as error:
-        if received:
-            raise Interrupted(received[0], why=str(error)) from error
-        raise
-    finally:
-        # Where a signal came before the loop, nobody has awaited it.
-        coroutine.close()
-        for number, handler in before.items():
-            signal.signal(number, handler)

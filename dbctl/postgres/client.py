@@ -21,6 +21,7 @@ from dbctl.errors import ToolFailed, ToolMissing
 from dbctl.postgres.environment import clean_environment
 from dbctl.postgres.password_file import password_file
 from dbctl.postgres.privileges import Launcher
+from dbctl.postgres.tasks import surely
 
 CHUNK_BYTES = 1 << 20
 TAIL_BYTES = 8 << 10
@@ -82,7 +83,7 @@ async def run_tool(
         try:
             await _together(work)
         finally:
-            await _surely(_end(process))
+            await surely(_end(process))
     result = ToolResult(process.returncode or 0, tail.text(), time.monotonic() - started)
     if result.returncode in accept:
         return result
@@ -189,14 +190,6 @@ async def _together(work: list[Coroutine[Any, Any, Any]]) -> None:
                 group.create_task(one)
     except BaseExceptionGroup as several:
         raise several.exceptions[0] from several.exceptions[0].__cause__
-
-
-async def _surely(ending: Coroutine[Any, Any, None]) -> None:
-    """Await to the end, however often we are cancelled meanwhile."""
-    task = asyncio.create_task(ending)
-    while not task.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(task)
 
 
 async def _end(process: Process) -> None:

@@ -65,6 +65,30 @@ def test_a_wrong_option_is_usage(dbctl_alone):
     assert "dbctl env list --help" in result.stderr
 
 
+def test_dbctl_alone_shows_its_help(dbctl_process):
+    result = dbctl_process()
+    assert result.code == 2
+    assert result.stderr.startswith("Usage: dbctl")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_usage_error_is_an_object_too_where_json_is_wanted(dbctl_alone):
+    result = dbctl_alone("env", "list", "--wat", "--format", "json")
+    assert result.code == 2
+    assert json.loads(result.stderr)["error"]["kind"] == "usage"
+
+
+def test_a_value_called_json_does_not_make_errors_json(dbctl_alone):
+    assert dbctl_alone("env", "list", "-e", "json").stdout.startswith("environment")
+    assert dbctl_alone("health", "-e", "json").stderr.startswith("error: ")
+
+
+def test_an_empty_environment_name_is_a_mistake_not_local(dbctl_alone):
+    result = dbctl_alone("env", "show", "-e", "")
+    assert result.code == 2
+    assert "--env is empty" in result.stderr
+
+
 def test_an_error_is_three_lines_on_stderr(dbctl_alone):
     result = dbctl_alone("health", "-e", "nowhere")
     assert (result.code, result.stdout) == (2, "")
@@ -143,6 +167,57 @@ def test_a_signal_ends_a_command_cleanly_with_its_code(dbctl_process, tmp_path, 
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == code
     assert stderr.splitlines()[0] == "error: interrupted"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_prompt_at_once(dbctl_process, number, code):
+    assert dbctl_process("users", "create", "ada", "ada@example.com", "--no-password").code == 0
+    parent, child = pty.openpty()
+    with dbctl_process.start("users", "delete", "ada", stdin=child, stdout=child, stderr=child) as process:
+        os.close(child)
+        seen = b""
+        while b"to go on: " not in seen:
+            seen += os.read(parent, 4096)
+        process.send_signal(number)
+        try:
+            assert process.wait(timeout=20) == code
+        finally:
+            process.kill()
+        rest = os.read(parent, 4096)
+    os.close(parent)
+    assert b"interrupted" in rest
+    assert b"Traceback" not in rest
+    assert dbctl_process("users", "count", "--format", "json").json() == {"users": 1}
+
+
+def test_a_second_signal_does_not_cut_the_clean_up_short(dbctl_process, tmp_path):
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import asyncio, sys\n"
+        "from dbctl.cli.loop import run_coroutine\n"
+        "from dbctl.errors import Interrupted\n"
+        "async def work():\n"
+        "    try:\n"
+        "        print('ready', flush=True)\n"
+        "        await asyncio.sleep(60)\n"
+        "    finally:\n"
+        "        print('cleaning', flush=True)\n"
+        "        await asyncio.sleep(1)\n"
+        "        print('clean', flush=True)\n"
+        "try:\n    run_coroutine(work())\nexcept Interrupted as e:\n    sys.exit(e.exit_code)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, script], env=env, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "cleaning\n"
+        process.send_signal(signal.SIGINT)
+        output, complaint = process.communicate(timeout=20)
+    assert output == "clean\n"
+    assert "still cleaning up" in complaint
+    assert process.returncode == 130
 
 
 def test_rich_draws_for_a_terminal_only_and_no_color_is_obeyed():

@@ -1,0 +1,81 @@
+"""Runs a command's coroutine, and turns Ctrl-C and SIGTERM into one cancellation."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from dbctl.cli.output.streams import say
+from dbctl.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def raise_interrupted(number: int, _frame: FrameType | None) -> None:
+    """A signal handler for code outside of a loop."""
+    raise Interrupted(number)
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a command's coroutine; a signal cancels it, so that every ``finally`` runs. Raises Interrupted afterwards.
+
+    A signal while it cleans up changes nothing: half a clean-up is what it would leave.
+    """
+    # Late: asyncio costs as much as Typer, and help or completion has no loop.
+    import asyncio
+
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    with _signals_wait():
+        runner = asyncio.Runner()
+        loop = runner.get_loop()
+        task = loop.create_task(coroutine)
+
+        def cancel(number: int) -> None:
+            if received:
+                say("still cleaning up; kill -9 would leave things half done")
+            else:
+                task.cancel()
+            received.append(number)
+
+        for number in SIGNALS:
+            loop.add_signal_handler(number, cancel, number)
+    try:
+        loop.run_until_complete(task)
+    except asyncio.CancelledError:
+        raise Interrupted(received[0] if received else signal.SIGINT) from None
+    except Exception as error:
+        if received and not isinstance(error, Interrupted):
+            raise Interrupted(received[0], why=str(error)) from error
+        raise
+    finally:
+        with _signals_wait():
+            runner.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Deliver no signal while asyncio makes or closes its loop: it can't be interrupted there."""
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+
+
+@contextmanager
+def prompting() -> Iterator[None]:
+    """Let a signal end a prompt at once: it blocks the loop, which would hear of the signal after Enter."""
+    before = {number: signal.signal(number, raise_interrupted) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+            # As the loop had it; `signal.signal` changes it.
+            signal.siginterrupt(number, False)
