@@ -6,8 +6,8 @@ import re
 
 MASK = "****"
 
-# The password of a URL runs to the last `@` before the host: passwords pasted unescaped hold `@` and `/`.
-_URL_PASSWORD = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]*://[^\s:/?#@]*):(?P<password>\S*)@", re.IGNORECASE)
+# The password of a URL runs to the last `@` of the line: pasted unescaped it may hold `@`, `/` and blanks.
+_URL_PASSWORD = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]*://[^\s:/?#@]*):(?P<password>.*)@", re.IGNORECASE)
 _KEYWORD_PASSWORD = re.compile(
     r"(?P<head>\b\w*(?:password|passwd|secret|token)\s*=\s*)(?P<value>'(?:[^'\\]|\\.)*'|[^\s&'\"]+)",
     re.IGNORECASE,

@@ -23,6 +23,10 @@ def test_an_unescaped_password_is_masked_up_to_the_last_at_sign(password):
     assert f"postgresql://ada:{MASK}@db/app" == redact(f"postgresql://ada:{password}@db/app")
 
 
+def test_a_password_with_blanks_is_masked_whole():
+    assert redact("postgresql://u:pa ss@w ord@localhost/db") == f"postgresql://u:{MASK}@localhost/db"
+
+
 @given(passwords.filter(lambda text: not set(text) & set("'\"&\\")))
 def test_a_keyword_string_loses_its_password(password):
     assert password not in redact(f"host=db password={password} user=ada").replace(MASK, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ async def _login(loaded: Loaded) -> AsyncIterator[Checked]:
     fix = "" if major >= OLDEST_MAJOR else f"dbctl knows PostgreSQL {OLDEST_MAJOR} and later: upgrade it"
     yield Checked("server", ok=not fix, detail=f"PostgreSQL {version}", fix=fix)
     try:
-        yield Checked("pg_dump", ok=True, detail=str(find_client("pg_dump", major)))
+        yield Checked("pg_dump", ok=True, detail=str(await asyncio.to_thread(find_client, "pg_dump", major)))
     except DbctlError as error:
         yield _failed("pg_dump", error)
 

@@ -44,6 +44,7 @@ VARIABLES = {
     "gssencmode": "PGGSSENCMODE",
     "krbsrvname": "PGKRBSRVNAME",
 }
+_KEYWORDS = {*VARIABLES, "password", "service"}
 # asyncpg reads these from a DSN's query only; the rest it takes as arguments.
 _ASYNCPG_QUERY = (
     "sslmode",
@@ -165,6 +166,13 @@ def parse_conninfo(
     variables and libpq's defaults, in that order. Raises SettingsError; the text of a password is never in it.
     """
     keywords = {**_parse(text)}
+    if "://" in text and any("@" in keywords.get(name, "") for name in ("host", "dbname")):
+        # An unescaped / or ? in a password: what follows it was taken for the database's name.
+        raise SettingsError(
+            "database.url can't be read",
+            why="an @ stands behind the host",
+            hint="percent-encode the password",
+        )
     for name, value in (settings or {}).items():
         keywords.setdefault(name, value)
     service = keywords.pop("service", None) or environ.get("PGSERVICE")
@@ -196,9 +204,7 @@ def _parse(text: str) -> dict[str, str]:
 def _without_values(message: str, text: str) -> str:
     """Libpq quotes the part that it stumbles over, which can be a piece of the password."""
     message = redact(message, text)
-    return re.sub(
-        r'"[^"]*"', lambda quoted: quoted[0] if quoted[0].strip('"').isidentifier() else '"…"', message
-    )
+    return re.sub(r'"([^"]*)"', lambda quoted: quoted[0] if quoted[1] in _KEYWORDS else '"…"', message)
 
 
 def _read_service(name: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -224,6 +230,10 @@ def _with_defaults(keywords: dict[str, str]) -> dict[str, str]:
     keywords.setdefault("user", getpass.getuser())
     keywords.setdefault("dbname", keywords["user"])
     _check_ports(keywords["port"])
+    if not keywords.get("connect_timeout", "0").isdigit():
+        raise SettingsError(
+            "connect_timeout in the database's address is no number", hint="write whole seconds"
+        )
     for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
         _check_file(name, keywords.get(name))
     if keywords["host"].startswith("/"):

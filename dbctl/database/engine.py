@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import (
 from dbctl.database.conninfo import ConnInfo
 from dbctl.database.errors import is_transient, translated
 from dbctl.database.password import PasswordSource
+from dbctl.postgres.tasks import surely
 from dbctl.settings import DatabaseSettings, PoolSettings
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ async def open_database(
     try:
         yield database
     finally:
-        await asyncio.shield(database.engine.dispose())
+        await surely(database.engine.dispose())
 
 
 def make_database(
@@ -112,8 +113,9 @@ def _connect_arguments(
         "command_timeout": settings.command_timeout or None,
         "server_settings": {
             "application_name": application_name,
-            **{name: f"{seconds * 1000:.0f}ms" for name, seconds in limits.items()},
             **conninfo.server_settings(),
+            # Last: a backup's patience must not end at somebody's PGOPTIONS.
+            **{name: f"{seconds * 1000:.0f}ms" for name, seconds in limits.items()},
         },
     }
 
@@ -125,9 +127,10 @@ def _connector(
         import asyncpg
 
         secret = await password() if password else conninfo.password
-        with translated(conninfo):
+        with translated(conninfo, connecting=True):
+            # Not None: asyncpg would read the password file again, in its own way.
             return await _with_retries(
-                lambda: asyncpg.connect(**arguments, password=secret), arguments["timeout"]
+                lambda: asyncpg.connect(**arguments, password=secret or ""), arguments["timeout"]
             )
 
     return connect

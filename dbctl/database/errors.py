@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
 import socket
 import ssl
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,7 +24,7 @@ _BY_STATE: dict[str, tuple[type[DbctlError], str]] = {
     "3D000": (errors.NoSuchDatabase, "create it, or mend the name at the end of database.url"),
     "53300": (
         errors.TooManyConnections,
-        "see who holds them: `dbctl health`; lower pool.size or use a pooler",
+        "see who holds them in pg_stat_activity; lower pool.size or use a pooler",
     ),
     "57P03": (errors.ServerStarting, "wait a moment and try again"),
     "57P01": (errors.ConnectionLost, "the server was shut down or the session ended; try again"),
@@ -33,7 +34,7 @@ _BY_STATE: dict[str, tuple[type[DbctlError], str]] = {
     "40P01": (errors.Busy, _AGAIN_HINT),
     "40001": (errors.Busy, _AGAIN_HINT),
     "55006": (errors.Busy, "somebody is connected to it; try again later"),
-    "57014": (errors.TimedOut, "raise database.statement_timeout, or look for what is slow: `dbctl health`"),
+    "57014": (errors.TimedOut, "raise database.statement_timeout, or make the statement faster"),
     "42501": (errors.Failed, "connect as a role that may do this, or GRANT it"),
     "42P01": (errors.Failed, "are the migrations applied? `dbctl migrate status`"),
     "25006": (errors.Failed, "this is a standby or a read-only session; connect to the primary"),
@@ -43,11 +44,11 @@ _BY_STATE: dict[str, tuple[type[DbctlError], str]] = {
 _DATABASE_MODULES = {"sqlalchemy", "asyncpg", "psycopg2", "psycopg"}
 # What to look for in a message without SQLSTATE; the first row that fits decides.
 _BY_PHRASE: tuple[tuple[tuple[str, ...], type[DbctlError], str, str], ...] = (
-    (("ssl", "certificate"), errors.TlsFailed, "no TLS connection", _TLS_HINT),
-    (("password", "pg_hba"), errors.WrongPassword, "not let in", _PASSWORD_HINT),
-    (("queuepool limit",), errors.Busy, "the pool is empty", "raise pool.size, or hold connections shorter"),
-    (("does not exist",), errors.NoSuchDatabase, "no such database", _BY_STATE["3D000"][1]),
+    (("password", "pg_hba", 'role "" does not exist'), errors.WrongPassword, "not let in", _PASSWORD_HINT),
+    (('database "" does not exist',), errors.NoSuchDatabase, "no such database", _BY_STATE["3D000"][1]),
     (("timeout expired",), errors.ConnectTimeout, "no answer in time", _START_HINT),
+    (("queuepool limit",), errors.Busy, "the pool is empty", "raise pool.size, or hold connections shorter"),
+    (("ssl", "certificate"), errors.TlsFailed, "no TLS connection", _TLS_HINT),
     (
         (
             "connection was closed",
@@ -78,31 +79,38 @@ def is_transient(error: BaseException) -> bool:
     """Whether a new attempt to connect may do better: a restart, a full server, a refused port."""
     if sqlstate(error) in {"57P03", "53300"}:
         return True
-    return any(
-        isinstance(link, ConnectionRefusedError | ConnectionResetError | FileNotFoundError)
-        for link in _chain(error)
-    )
+    return isinstance(error, ConnectionRefusedError | ConnectionResetError | FileNotFoundError)
 
 
-def translate(error: BaseException, where: object = "the server") -> DbctlError | None:
-    """Our error for a driver's, or None where it is not the database's doing."""
+def translate(
+    error: BaseException, where: object = "the server", *, connecting: bool = False
+) -> DbctlError | None:
+    """Our error for a driver's, or None where it is not the database's doing.
+
+    The system's errors (no route, no such file) count only while ``connecting``: later they are somebody else's.
+    """
     if isinstance(error, DbctlError):
         return error
-    state = sqlstate(error)
-    if state is not None:
+    if (state := sqlstate(error)) is not None:
         return _by_state(state, error, where)
-    # asyncpg's own complaint, say of a missing certificate, hides a plain FileNotFoundError.
-    own = type(error).__name__ == "ClientConfigurationError"
-    return _by_message(error, where) if own else _by_system(error, where)
+    if connecting and (ours := _by_system(error, where)):
+        return ours
+    if isinstance(error, TimeoutError) and _comes_from_driver(error):
+        return errors.TimedOut(
+            f"no answer in time: {where}",
+            why="the statement ran longer than database.command_timeout",
+            hint="raise database.command_timeout, or make the statement faster",
+        )
+    return _by_message(error, where)
 
 
 @contextmanager
-def translated(where: object) -> Iterator[None]:
+def translated(where: object, *, connecting: bool = False) -> Iterator[None]:
     """Raise the database's errors as ours; all others pass."""
     try:
         yield
     except Exception as error:
-        ours = translate(error, where)
+        ours = translate(error, where, connecting=connecting)
         if ours is None or ours is error:
             raise
         raise ours from error
@@ -131,31 +139,38 @@ def _headline(kind: type[DbctlError], where: object) -> str:
 
 
 def _by_system(error: BaseException, where: object) -> DbctlError | None:
-    for link in _chain(error):
-        if isinstance(link, ssl.SSLError | ssl.CertificateError):
-            return errors.TlsFailed(f"no TLS connection: {where}", why=str(link), hint=_TLS_HINT)
-        if isinstance(link, socket.gaierror):
-            return errors.Unreachable(f"host not found: {where}", why=str(link), hint=_START_HINT)
-        if isinstance(link, asyncio.TimeoutError | TimeoutError):
-            return errors.ConnectTimeout(f"no answer in time: {where}", hint=_START_HINT)
-        if isinstance(link, ConnectionRefusedError | FileNotFoundError | PermissionError):
-            return errors.Unreachable(f"can't connect: {where}", why=_os_reason(link), hint=_START_HINT)
-    return _by_message(error, where)
+    # asyncpg says "rejected SSL upgrade" by a plain ConnectionError.
+    if isinstance(error, ssl.SSLError) or "SSL" in str(error):
+        return errors.TlsFailed(f"no TLS connection: {where}", why=str(error), hint=_TLS_HINT)
+    if isinstance(error, socket.gaierror):
+        return errors.Unreachable(f"host not found: {where}", why=str(error), hint=_START_HINT)
+    if isinstance(error, TimeoutError):
+        return errors.ConnectTimeout(f"no answer in time: {where}", hint=_START_HINT)
+    if isinstance(error, OSError):
+        return errors.Unreachable(
+            f"can't connect: {where}", why=error.strerror or str(error), hint=_START_HINT
+        )
+    return None
 
 
 def _by_message(error: BaseException, where: object) -> DbctlError | None:
     """Errors that carry no SQLSTATE: psycopg2's on connecting, asyncpg's and SQLAlchemy's own."""
     module = type(error).__module__.partition(".")[0]
-    if module not in _DATABASE_MODULES and not isinstance(error, OSError):
+    lost = isinstance(error, ConnectionError) and _comes_from_driver(error)
+    if module not in _DATABASE_MODULES and not lost:
         return None
-    text = redact(str(error)).strip()
-    lowered = text.lower()
+    text = _first_line(redact(str(error)).strip())
+    # Without what it quotes: a database may be called "sslapp".
+    plain = re.sub(r'"[^"]*"', '""', text).lower()
     for phrases, kind, head, hint in _BY_PHRASE:
-        if any(phrase in lowered for phrase in phrases):
-            return kind(f"{head}: {where}", why=_first_line(text), hint=hint)
-    if isinstance(error, OSError):
-        return errors.Unreachable(f"can't connect: {where}", why=_first_line(text), hint=_START_HINT)
+        if any(phrase in plain for phrase in phrases):
+            return kind(f"{head}: {where}", why=text, hint=hint)
     return None
+
+
+def _comes_from_driver(error: BaseException) -> bool:
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").startswith("asyncpg.") for frame, _ in frames)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -163,7 +178,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        error = getattr(error, "orig", None) or error.__cause__ or error.__context__
+        error = getattr(error, "orig", None) or error.__cause__
 
 
 def _server_message(error: BaseException) -> str:

@@ -7,14 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dbctl.database.conninfo import ConnInfo
+from dbctl.errors import SettingsError
 
 _FIELD = re.compile(r"((?:\\.|[^\\:])*)(?::|$)")
 _ESCAPED = re.compile(r"\\(.)")
 
 
 def find_password(conninfo: ConnInfo) -> str | None:
-    """The password of the first line that fits; None where there is none, or others may read the file."""
-    file = Path(conninfo.keywords.get("passfile") or Path.home() / ".pgpass").expanduser()
+    """The password of the first line that fits; None where there is none.
+
+    A file that others may read does not count; raises SettingsError where it was named.
+    """
+    named = conninfo.keywords.get("passfile")
+    file = Path(named or Path.home() / ".pgpass").expanduser()
+    if named and file.is_file() and _is_open(file):
+        raise SettingsError(f"{file} is not used", why="others may read it", hint=f"chmod 600 {file}")
     hosts = {*conninfo.host.split(","), *(["localhost"] if conninfo.is_socket else [])}
     wanted = (hosts, set(conninfo.port.split(",")), {conninfo.database}, {conninfo.role})
     for *fields, password in _lines(file):
@@ -27,7 +34,7 @@ def find_password(conninfo: ConnInfo) -> str | None:
 
 def _lines(file: Path) -> Iterator[list[str]]:
     try:
-        if not file.is_file() or file.stat().st_mode & 0o077:
+        if not file.is_file() or _is_open(file):
             return
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -36,6 +43,10 @@ def _lines(file: Path) -> Iterator[list[str]]:
         fields = [match[1] for match in _FIELD.finditer(line)][:5]
         if len(fields) == 5 and not line.startswith("#"):  # noqa: PLR2004 - host:port:database:user:password
             yield fields
+
+
+def _is_open(file: Path) -> bool:
+    return bool(file.stat().st_mode & 0o077)
 
 
 def _unescape(field: str) -> str:

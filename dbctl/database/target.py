@@ -100,7 +100,10 @@ def embedded_server(loaded: Loaded) -> EmbeddedServer:
 def start_embedded(loaded: Loaded) -> Mapping[str, str]:
     """Make sure that the embedded server runs and has its database: libpq's keywords for it. Blocks."""
     server = embedded_server(loaded)
-    if not server.status().running:
+    made = server.folder / f"{EMBEDDED_DATABASE}.made"
+    if not (server.status().running and made.exists()):
         server.start()
         server.ensure_database(EMBEDDED_DATABASE)
+        # Asking the server costs a process, at every command; killed before this, the next one asks again.
+        made.touch()
     return {**server.params, "dbname": EMBEDDED_DATABASE}

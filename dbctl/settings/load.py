@@ -101,7 +101,7 @@ def configs_folder(given: Path | None, environ: Mapping[str, str], *, needed: bo
         raise SettingsError(
             "no configs/ folder here or above",
             why=f"looked from {Path.cwd()} upwards",
-            hint="run dbctl in your project, name the folder with --configs, or set DATABASE_URL",
+            hint="run dbctl in your project, name the folder with --configs, or set DATABASE_URL and no --env",
         )
     return found
 
@@ -125,7 +125,7 @@ def read_toml(file: Path) -> Tree:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file} is not valid TOML", why=str(error), hint="mend that line") from None
+        raise SettingsError(f"{file} is not valid TOML", why=str(error), hint="mend it there") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} can't be read", why=str(error)) from None
 
@@ -210,7 +210,7 @@ def _not_both(name: str, origin: str) -> SettingsError:
     return SettingsError(
         f"{name!r} in {origin} does not fit the other layers",
         why="it is a table in one of them and a value in another",
-        hint=f"`dbctl env show` lists the keys of [{name}]",
+        hint=f"write [{name}] as a table in all of them",
     )
 
 
@@ -231,10 +231,20 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> SettingsErro
     others = f" (and {more} more)" if more else ""
     if first["type"] == "extra_forbidden":
         close = get_close_matches(key, list(known_keys()), n=1)
-        hint = f"did you mean {close[0]}?" if close else "`dbctl env show` lists the keys there are"
+        beside = _beside(key)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(beside)}"
         return SettingsError(f"unknown key {key} in {origin}{others}", hint=hint)
     why = first["msg"].removeprefix("Value error, ")
     return SettingsError(f"bad value for {key} in {origin}{others}", why=why, hint=f"mend {key} in {origin}")
+
+
+def _beside(key: str) -> list[str]:
+    """The keys and tables that stand in the same table as ``key``."""
+    table = key.rpartition(".")[0]
+    prefix = f"{table}." if table else ""
+    return sorted(
+        {prefix + name[len(prefix) :].partition(".")[0] for name in known_keys() if name.startswith(prefix)}
+    )
 
 
 def known_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg2
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from dbctl import errors
 from dbctl.database import ConnInfo, open_database
+from dbctl.database.errors import translate
 from dbctl.settings import DatabaseSettings, PoolSettings
 
 
@@ -123,6 +126,74 @@ async def test_no_connection_is_left_after_a_cancelled_block(empty_conninfo):
             await session.rollback()
             await asyncio.sleep(0.1)
     pytest.fail("a cancelled session still works on the server")
+
+
+async def test_the_applications_own_errors_pass_as_they_are(empty_conninfo):
+    async with open_database(empty_conninfo, DatabaseSettings(), PoolSettings()) as database:
+        for error in (
+            FileNotFoundError("its own file"),
+            TimeoutError("its own service"),
+            ConnectionResetError(),
+        ):
+            with pytest.raises(type(error)):
+                async with database.session() as session:
+                    await session.execute(text("SELECT 1"))
+                    raise error
+
+
+async def test_a_bug_while_a_database_error_is_handled_is_still_a_bug(empty_conninfo):
+    async with open_database(empty_conninfo, DatabaseSettings(), PoolSettings()) as database:
+        with pytest.raises(KeyError):
+            async with database.session() as session:
+                try:
+                    await session.execute(text("SELECT nonsense"))
+                except DBAPIError:
+                    raise KeyError("missing") from None
+
+
+async def test_an_answer_that_never_comes_is_a_time_limit_not_a_dead_server(empty_conninfo):
+    settings = DatabaseSettings(command_timeout=0.2, statement_timeout=0)
+    async with open_database(empty_conninfo, settings, PoolSettings()) as database:
+        with pytest.raises(errors.TimedOut, match="command_timeout"):
+            async with database.session() as session:
+                await session.execute(text("SELECT pg_sleep(5)"))
+
+
+async def test_the_limits_of_a_command_win_over_pgoptions(empty_conninfo):
+    conninfo = ConnInfo({**empty_conninfo.keywords, "options": "-c statement_timeout=5000 -c work_mem=7MB"})
+    async with (
+        open_database(conninfo, DatabaseSettings(statement_timeout=0), PoolSettings()) as database,
+        database.session() as session,
+    ):
+        query = text("SELECT current_setting('statement_timeout'), current_setting('work_mem')")
+        assert tuple((await session.execute(query)).one()) == ("0", "7MB")
+
+
+async def test_no_error_text_holds_a_statements_values(empty_conninfo):
+    async with open_database(empty_conninfo, DatabaseSettings(), PoolSettings()) as database:
+        with pytest.raises(errors.Failed) as caught:
+            async with database.session() as session:
+                await session.execute(
+                    text("SELECT 1 / (:secret = 's3cret')::int - 1, 1 / 0"), {"secret": "s3cret"}
+                )
+    chain = f"{caught.value} {caught.value.__cause__}"
+    assert "s3cret" not in chain.replace("= 's3cret'", "")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ('FATAL:  role "bob" does not exist', errors.WrongPassword),
+        ('FATAL:  database "sslapp" does not exist', errors.NoSuchDatabase),
+        ('FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "bob", SSL off', errors.WrongPassword),
+        ("server does not support SSL, but SSL was required", errors.TlsFailed),
+        ("timeout expired", errors.ConnectTimeout),
+        ("could not connect to server: Connection refused", errors.Unreachable),
+    ],
+)
+def test_psycopg2s_words_on_connecting_become_our_errors(message, expected):
+    found = translate(psycopg2.OperationalError(message))
+    assert type(found) is expected
 
 
 @pytest.mark.parametrize(

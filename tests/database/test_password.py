@@ -44,8 +44,13 @@ async def test_without_any_the_passfile_is_read_first_fit_first(tmp_path):
     assert find_password(conninfo.with_database("other")) == "second"
 
 
-def test_a_passfile_that_others_may_read_is_not_used(tmp_path):
-    assert find_password(with_passfile(tmp_path, "*:*:*:*:secret", mode=0o640)) is None
+def test_a_passfile_that_others_may_read_is_not_used(tmp_path, monkeypatch):
+    conninfo = with_passfile(tmp_path, "*:*:*:*:secret", mode=0o640)
+    with pytest.raises(SettingsError, match="others may read it"):
+        find_password(conninfo)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "passfile").rename(tmp_path / ".pgpass")
+    assert find_password(CONNINFO) is None
 
 
 @given(password=st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1))

@@ -82,10 +82,10 @@ def test_configs_are_found_from_below(configs, monkeypatch):
     ("file", "text", "said", "hint"),
     [
         ("staging", "[pool]\nsizee = 1", "unknown key pool.sizee in configs/staging.toml", "pool.size"),
-        ("staging", "[pol]\nsize = 1", "unknown key pol", "env show"),
+        ("staging", "[pol]\nsize = 1", "unknown key pol", "pool"),
         ("base", "[pool]\ntimeout = -1", "bad value for pool.timeout in configs/base.toml", "pool.timeout"),
         ("staging", "[database]\nlock_timeout = '5 parsecs'", "bad value for database.lock_timeout", "mend"),
-        ("staging", "protected = maybe", "staging.toml is not valid TOML", "mend that line"),
+        ("staging", "protected = maybe", "staging.toml is not valid TOML", "mend"),
         ("staging", "pool = 3", "'pool' in configs/staging.toml", ""),
         ("staging", "[database]\nsslmode = 'on'", "bad value for database.sslmode", "mend"),
     ],
