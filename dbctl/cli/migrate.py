@@ -33,7 +33,7 @@ Sql = Annotated[bool, typer.Option("--sql", help="Print the SQL instead; no serv
 Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for another run to end.", min=0)]
 
 
-@group.command("up", emits=True, writes=True)
+@group.command("up", emits="report", writes=True)
 async def up(
     run: Invocation,
     revision: Annotated[str, typer.Argument(help="An id, +1, head, heads or label@head.")] = "heads",
@@ -59,7 +59,7 @@ async def up(
     return run.emit(done, view.run)
 
 
-@group.command("down", emits=True, writes=True, passes=True)
+@group.command("down", emits="report", writes=True, passes=True)
 async def down(
     run: Invocation,
     revision: Annotated[str, typer.Argument(help="What stays: an id, -1, base or label@base.")],
@@ -89,7 +89,7 @@ async def down(
     return run.emit(done, view.run)
 
 
-@group.command("status", emits=True)
+@group.command("status", emits="report")
 async def status(
     run: Invocation,
     *,
@@ -113,7 +113,7 @@ async def status(
     run.verdict(found.at_head or not check)
 
 
-@group.command("history", emits=True)
+@group.command("history", emits="list")
 def history(run: Invocation, *, config: Config = None, name: Section = "alembic") -> None:
     """List the project's revisions, newest first. Needs no database and imports nothing of the project.
 
@@ -126,7 +126,7 @@ def history(run: Invocation, *, config: Config = None, name: Section = "alembic"
     run.emit(graph.revisions[::-1], view.history)
 
 
-@group.command("new", emits=True)
+@group.command("new", emits="list")
 async def new(
     run: Invocation,
     message: Annotated[str, typer.Argument(help="What the revision does, in a few words.")],
@@ -158,7 +158,7 @@ async def new(
     return run.emit(written, view.created)
 
 
-@group.command("stamp", emits=True, writes=True)
+@group.command("stamp", emits="report", writes=True)
 async def stamp(
     run: Invocation,
     revision: Annotated[str, typer.Argument(help="An id, head, heads or base.")],
@@ -176,8 +176,10 @@ async def stamp(
     from dbctl.cli.output.views import migrate as view
     from dbctl.migrate import runner
 
+    project = _project(run, config, name, x)
+    await run.announce_write(f"records revision {revision}")
     run.ask(f"Record {revision} as applied, without running it?")
-    async with _site(run, _project(run, config, name, x), write=f"records revision {revision}") as site:
+    async with _site(run, project) as site:
         done = await runner.stamp(site, revision, purge=purge, wait_seconds=wait)
     run.emit(done, view.run)
 

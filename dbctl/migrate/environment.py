@@ -26,6 +26,10 @@ _ASYNC = re.compile(r"\b(async_engine_from_config|create_async_engine|AsyncEngin
 _SYNC_DRIVER = "postgresql+psycopg2"
 
 
+class ProjectExited(Exception):
+    """The project's code called ``sys.exit()``."""
+
+
 @dataclass(slots=True)
 class Environment:
     """One run of an env.py: Alembic's Config and ScriptDirectory, made for one address.
@@ -65,7 +69,12 @@ class Environment:
         with project_output(self.password), warnings.catch_warnings():
             # Alembic warns and goes on, with either of the two.
             warnings.filterwarnings("error", message="Revision .* is (present more than once|not present)")
-            self.script.run_env()
+            try:
+                self.script.run_env()
+            except (SystemExit, KeyboardInterrupt) as error:
+                # Let through, it would end our process with the project's exit code.
+                reason = f"it raised {type(error).__name__}({error})"
+                raise ProjectExited(reason).with_traceback(error.__traceback__) from None
 
     def _configure(self, context: EnvironmentContext, configure: Callable[..., None]) -> Callable[..., None]:
         def configured(connection: Connection | None = None, *rest: Any, **options: Any) -> None:

@@ -64,7 +64,7 @@ def revision_error(
     state = sqlstate(error)
     place = _place(error, step.path)
     details = [f"SQLSTATE {state}"] if state else []
-    details += [f"in {place}", _left(environment, heads, committed=committed)]
+    details += [f"in {place}", what_is_left(environment, heads, committed=committed)]
     verb = "was in flight" if kind is ConnectionLost else "failed"
     return kind(
         f"revision {step.revision} {verb}: {_message(error, environment.password)}",
@@ -73,7 +73,8 @@ def revision_error(
     )
 
 
-def _left(environment: Environment, heads: tuple[str, ...] | None, *, committed: bool) -> str:
+def what_is_left(environment: Environment, heads: tuple[str, ...] | None, *, committed: bool) -> str:
+    """What became of the revision in flight, and where the database is now."""
     if heads is None:
         return "the server rolls back what was not committed, and can't be asked now"
     where = f"the database is at {', '.join(heads) or 'base'}"
@@ -87,7 +88,7 @@ def _left(environment: Environment, heads: tuple[str, ...] | None, *, committed:
 def _hint(kind: type[DbctlError], step: Step, *, committed: bool) -> str:
     again = f"`dbctl migrate {step.direction}` again"
     if kind is Busy:
-        return f"try {again} later; `dbctl health` shows what is in the way"
+        return f"try {again} later; pg_stat_activity and pg_locks show what is in the way"
     if kind is ConnectionLost:
         return "see where it stands: `dbctl migrate status`"
     undo = "undo by hand what it left, " if committed else ""

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dbctl.migrate.watch import Watch
+from dbctl.postgres.tasks import surely
 
 _CANCEL_EVERY_SECONDS = 0.3
 _KEEP_ALIVE_SECONDS = 20
@@ -28,16 +29,22 @@ async def run_watched(work: Callable[[], None], watch: Watch, guard: AsyncConnec
             while not task.done():
                 await asyncio.wait([task], timeout=_KEEP_ALIVE_SECONDS)
                 # Routers and idle_session_timeout end sessions that say nothing, and with ours the lock.
-                await guard.execute(text("SELECT 1"))
+                if not task.done():
+                    await guard.execute(text("SELECT 1"))
         except BaseException:
             watch.stopped = True
-            while not task.done():
-                await _cancel_statements(guard, watch.backends)
-                await asyncio.wait([task], timeout=_CANCEL_EVERY_SECONDS)
+            # However often we are cancelled: unwatched and without the lock, the thread would go on.
+            await surely(_end(task, watch, guard))
             # Looked at, so that asyncio does not complain of an error that nobody fetched.
             task.exception()
             raise
     task.result()
+
+
+async def _end(task: asyncio.Future[None], watch: Watch, guard: AsyncConnection) -> None:
+    while not task.done():
+        await _cancel_statements(guard, watch.backends)
+        await asyncio.wait([task], timeout=_CANCEL_EVERY_SECONDS)
 
 
 async def _cancel_statements(guard: AsyncConnection, backends: set[int]) -> None:

@@ -10,18 +10,20 @@ from typing import Any
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dbctl.errors import DbctlError, Refused
+from dbctl.database.errors import sqlstate
+from dbctl.errors import DbctlError, MigrationFailed, Refused
 from dbctl.migrate.environment import Environment
-from dbctl.migrate.failure import environment_error, ran_nothing, revision_error
+from dbctl.migrate.failure import environment_error, ran_nothing, revision_error, what_is_left
 from dbctl.migrate.model import Applied, Direction, Step
 from dbctl.migrate.revisions import no_revisions
 from dbctl.migrate.watch import Watch
 from dbctl.postgres.alembic_version import find_schema, read_revisions
 
 Progress = Callable[[Step], None]
+_UNDEFINED_TABLE = "42P01"
 # From the version table's heads to Alembic's steps.
 Choose = Callable[[Any], Iterable[Any]]
 
@@ -79,11 +81,9 @@ class Journal:
             return ()
         try:
             return await read_revisions(guard, *self._table)
-        except ProgrammingError:
-            # The table was made in the transaction that was rolled back.
-            return ()
-        except (SQLAlchemyError, OSError):
-            return None
+        except (SQLAlchemyError, OSError) as error:
+            # Without its table, which was made in the transaction that was rolled back, it is at base.
+            return () if sqlstate(error) == _UNDEFINED_TABLE else None
 
     async def explain(self, error: BaseException, guard: AsyncConnection) -> DbctlError:
         """What ended the run, in our words, with what is left of the revision that was in flight."""
@@ -91,6 +91,11 @@ class Journal:
             return environment_error(error, self._environment)
         heads = await self.after(guard)
         return revision_error(error, self._in_flight, self._environment, heads, committed=self.half_applied)
+
+    async def stopped(self, guard: AsyncConnection) -> DbctlError:
+        """What an interrupted run has done, and what is left of the revision that was in flight."""
+        left = what_is_left(self._environment, await self.after(guard), committed=self.half_applied)
+        return MigrationFailed(f"{len(self.applied)} revisions applied, then stopped", why=left)
 
     @property
     def half_applied(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from alembic.script import ScriptDirectory
 
-from dbctl.errors import Refused
+from dbctl.errors import ConnectionLost, Refused
 from dbctl.migrate.environment import Steps, make_environment
 from dbctl.migrate.interrupt import run_watched
 from dbctl.migrate.journal import Journal, Progress
@@ -83,11 +83,15 @@ async def _run(
         try:
             await run_watched(work, watch, guard)
         except asyncio.CancelledError:
-            if journal.half_applied:
-                raise await journal.explain(InterruptedError("interrupted"), guard) from None
+            if journal.applied or journal.half_applied:
+                raise await journal.stopped(guard) from None
             raise
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             raise await journal.explain(error, guard) from error
         await journal.check_finished(guard)
-        after = await journal.after(guard) or ()
+        after = await journal.after(guard)
+        if after is None:
+            raise ConnectionLost(
+                "the revisions were applied, but the server is gone", hint="`dbctl migrate status`"
+            )
         return Run(journal.before, after, tuple(journal.applied), time.monotonic() - started)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, event
 
 _LIMIT = "dbctl_lock_timeout_ms"
 _BACKEND = "dbctl_backend"
 _UNKNOWN = -1
+_GREETING = """
+SELECT pg_backend_pid(), set_config('lock_timeout', '{limit_ms}', false),
+       set_config('application_name', 'dbctl migrate', false)
+"""
+# Written by hand, it goes past SQLAlchemy's own commits.
+_COMMIT = re.compile(r"(^|;)\s*commit\b")
 _SETTERS = ("lock_timeout", "reset all", "discard all")
 _DRIVERS = ("psycopg", "asyncpg", "pg8000", "sqlalchemy.dialects.postgresql")
 
@@ -31,6 +38,7 @@ class Watch:
         self.backends: set[int] = set()
         self.commits = 0
         self.stopped = False
+        self._committing = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -40,6 +48,7 @@ class Watch:
             "close": self._closed,
             "before_cursor_execute": self._before,
             "commit": self._committed,
+            "handle_error": self._failed,
             "rollback": self._rolled_back,
             "rollback_savepoint": self._rolled_back,
         }
@@ -55,7 +64,7 @@ class Watch:
         if not type(connection).__module__.startswith(_DRIVERS):
             return
         with closing(connection.cursor()) as cursor:
-            cursor.execute(f"SELECT pg_backend_pid(), set_config('lock_timeout', '{self._limit_ms}', false)")
+            cursor.execute(_GREETING.format(limit_ms=self._limit_ms))
             record.info[_BACKEND] = cursor.fetchone()[0]
         # Else the session would start inside a transaction, and autocommit_block() could not begin one.
         connection.commit()
@@ -73,6 +82,8 @@ class Watch:
         if self.stopped:
             raise Stopped
         lowered = statement.lower()
+        self._committing = False
+        self.commits += _COMMIT.search(lowered) is not None
         wanted = 0 if "concurrently" in lowered else self._limit_ms
         if info[_LIMIT] != wanted:
             with closing(connection.connection.cursor()) as cursor:
@@ -81,7 +92,13 @@ class Watch:
         info[_LIMIT] = _UNKNOWN if sets_it else wanted
 
     def _committed(self, connection: Connection) -> None:
-        self.commits += _LIMIT in connection.info
+        self._committing = _LIMIT in connection.info
+        self.commits += self._committing
+
+    def _failed(self, _context: ExceptionContext) -> None:
+        # The event comes before the commit: a deferred constraint may still refuse it.
+        self.commits -= self._committing
+        self._committing = False
 
     def _rolled_back(self, connection: Connection, *_: Any) -> None:
         # A lost connection has no info, and asking for it would try to connect again.

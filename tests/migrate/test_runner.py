@@ -238,7 +238,7 @@ async def test_cancelling_ends_the_statement_and_rolls_back(site, async_driver):
     running = asyncio.create_task(up(here, progress=quiet))
     await _asleep(here.address)
     running.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(MigrationFailed, match=r"1 revisions applied, then stopped: rolled back; .*is at a1"):
         await asyncio.wait_for(running, 10)
     assert tables(here.address) == {"a"}
     assert execute(here.address, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
@@ -250,7 +250,7 @@ async def test_cancelling_what_committed_already_says_so(site):
     running = asyncio.create_task(up(here, progress=quiet))
     await _asleep(here.address)
     running.cancel()
-    with pytest.raises(MigrationFailed, match=r"b2 failed: .*interrupted.*may be half applied.*is at a1"):
+    with pytest.raises(MigrationFailed, match="may be half applied; the database is at a1"):
         await asyncio.wait_for(running, 10)
     assert tables(here.address) == {"a", "b"}
 
