@@ -36,18 +36,3 @@ async def time_limit(seconds: float, what: str) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise TimedOut(f"{what} took more than {seconds:.0f} s", hint="raise backup.timeout") from None
-
-
-async def surely(work: Coroutine[Any, Any, T]) -> T:
-    """Await to the end, however often we are cancelled meanwhile; the cancellation is raised after it."""
-    task = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    result = task.result()
-    if cancelled:
-        raise cancelled
-    return result

@@ -65,10 +65,14 @@ def compression_arguments(compression: str) -> tuple[str, ...]:
 
 def dump_error(error: ToolFailed) -> DbctlError:
     """A lock that pg_dump did not get makes us busy, not failed."""
-    if "lock timeout" not in error.why:
+    # Its --lock-wait-timeout is a statement_timeout while it locks; afterwards it has none.
+    if "permission denied" in error.why:
+        hint = "connect as the owner, or as a member of pg_read_all_data"
+        return ToolFailed(error.message, why=error.why, hint=hint)
+    if "statement timeout" not in error.why:
         return error
     return Busy(
         "a table is locked by another session",
         why=f"pg_dump waited {LOCK_WAIT_SECONDS} s for it: {error.why}",
-        hint="try again when it is done; `dbctl health` shows who holds locks",
+        hint="try again when it is done; pg_stat_activity and pg_locks show who holds it",
     )

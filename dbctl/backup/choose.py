@@ -15,6 +15,7 @@ def choose_backup(
     *,
     from_environment: str | None = None,
     from_database: str | None = None,
+    from_host: str | None = None,
     replaces: bool = True,
 ) -> Backup:
     """The backup to restore. Raises Refused where it comes from elsewhere and nobody said so.
@@ -40,5 +41,12 @@ def choose_backup(
             f"backup {backup.id} is of database {manifest.database!r}, not of {database!r}",
             why=f"it would replace {target.conninfo.database!r}" if replaces else "",
             hint=f"add --from-database {manifest.database}, or --as NAME to restore beside",
+        )
+    host = from_host or target.conninfo.host
+    if replaces and manifest.host != host:
+        raise Refused(
+            f"backup {backup.id} is of the server {manifest.host}, not of {host}",
+            why=f"it would replace {target.conninfo.database!r} there",
+            hint=f"add --from-host {manifest.host}, or --as NAME to restore beside",
         )
     return backup

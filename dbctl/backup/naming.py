@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from datetime import UTC, datetime
@@ -18,10 +19,16 @@ def new_id(moment: datetime) -> str:
 
 
 def side_name(database: str, role: str, run_id: str) -> str:
-    """A name beside ``database``, such as ``app_before_20261122t171500z_3f9a1c``; at most 63 bytes."""
+    """A name beside ``database``, such as ``app_before_20261122t171500z_3f9a1c``; at most 63 bytes.
+
+    A long name is cut and told apart from its like by a hash.
+    """
     tail = f"_{role}_{run_id.lower().replace('-', '_')}"
-    head = database.encode()[: _NAME_BYTES - len(tail)].decode(errors="ignore")
-    return head + tail
+    room = _NAME_BYTES - len(tail)
+    if len(database.encode()) > room:
+        mark = "_" + hashlib.blake2b(database.encode(), digest_size=4).hexdigest()
+        database = database.encode()[: room - len(mark)].decode(errors="ignore") + mark
+    return database + tail
 
 
 def is_side_name(name: str, database: str, role: str) -> bool:

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy import text
 
-from dbctl.backup.alongside import surely
 from dbctl.backup.connections import patient, run_ddl
 from dbctl.backup.model import Locale
 from dbctl.backup.naming import is_side_name, side_name
@@ -15,6 +14,7 @@ from dbctl.database import Target
 from dbctl.database.errors import sqlstate
 from dbctl.errors import DbctlError, Failed
 from dbctl.postgres.identifiers import quote_identifier
+from dbctl.postgres.tasks import surely
 
 _ROLE = "restore"
 _NO_SUCH_LOCALE = {"22023", "42704", "42809"}

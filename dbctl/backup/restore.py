@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
+import shutil
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,8 +25,10 @@ from dbctl.backup.swap import go_live
 from dbctl.backup.verify import ensure_intact
 from dbctl.database import Target
 from dbctl.errors import Failed
+from dbctl.postgres.binaries import find_client
 from dbctl.postgres.identifiers import quote_identifier
 from dbctl.postgres.locks import advisory_lock
+from dbctl.postgres.tasks import surely
 from dbctl.settings import BackupSettings
 
 
@@ -82,8 +86,17 @@ async def _restore(
         await _check(fresh, manifest.facts)
         carried = await copy_properties(maintenance, names.final, names.fresh) if ready.replaced else ()
         kept = names.kept if ready.replaced else None
-        await go_live(maintenance, names.fresh, names.final, kept)
+        try:
+            await surely(go_live(maintenance, names.fresh, names.final, kept))
+        except asyncio.CancelledError:
+            raise _too_late(names.final, kept) from None
     return kept, notes + carried
+
+
+def _too_late(name: str, kept: str | None) -> Failed:
+    """For an interruption that came when the names were being swapped."""
+    why = f"what was called so is kept as {kept!r}" if kept else ""
+    return Failed(f"the restore was done: {name!r} is the restored database", why=why)
 
 
 def _names(final: str) -> _Names:
@@ -126,11 +139,14 @@ def _told(
     started: float,
 ) -> Restored:
     live = quote_identifier(name)
-    drop, undo = f"DROP DATABASE {live}", ""
+    drop, undo = f"DROP DATABASE {live}", []
     if kept:
         drop = f"DROP DATABASE {quote_identifier(kept)}"
         aside = quote_identifier(side_name(name, "undone", manifest.id))
-        undo = f"ALTER DATABASE {live} RENAME TO {aside}; ALTER DATABASE {quote_identifier(kept)} RENAME TO {live}"
+        undo = [
+            f"ALTER DATABASE {live} RENAME TO {aside}",
+            f"ALTER DATABASE {quote_identifier(kept)} RENAME TO {live}",
+        ]
     return Restored(
         backup_id=manifest.id,
         environment=maintenance.environment,
@@ -140,12 +156,13 @@ def _told(
         rows=sum(table.rows for table in manifest.facts.tables),
         duration_seconds=round(time.monotonic() - started, 3),
         drop_command=_psql(maintenance, drop),
-        undo_command=undo and _psql(maintenance, undo),
+        undo_command=_psql(maintenance, *undo) if undo else "",
         notes=notes,
     )
 
 
-def _psql(maintenance: Target, statements: str) -> str:
+def _psql(maintenance: Target, *statements: str) -> str:
     where = maintenance.conninfo
-    words = ["psql", "-h", where.host, "-p", where.port, "-U", where.role, "-d", where.database]
-    return shlex.join([*words, *(word for one in statements.split("; ") for word in ("-c", one))])
+    psql = "psql" if shutil.which("psql") else str(find_client("psql", 0))
+    words = [psql, "-h", where.host, "-p", where.port, "-U", where.role, "-d", where.database]
+    return shlex.join([*words, *(word for one in statements for word in ("-c", one))])

@@ -11,7 +11,9 @@ from dbctl.cli.command import Group, Invocation
 if TYPE_CHECKING:
     from dbctl.backup.folder import BackupFolder
 
-group = Group("backup", "Write, list, show and verify backups.", default="create")
+group = Group(
+    "backup", "Write, list, show and verify backups. Alone, it is `dbctl backup create`.", default="create"
+)
 app = group.app
 
 Reference = Annotated[
@@ -26,7 +28,7 @@ def open_folder(run: Invocation) -> BackupFolder:
     return BackupFolder(run.loaded.path(run.loaded.settings.backup.target))
 
 
-@group.command("create", emits=True)
+@group.command("create", emits="report")
 async def create(run: Invocation) -> None:
     """Dump the database into the folder of backups. `dbctl backup` alone does this.
 
@@ -41,10 +43,10 @@ async def create(run: Invocation) -> None:
     with run.progress("Dumping", unit="bytes") as progress:
         made = await create_backup(target, open_folder(run), settings, progress=progress, say=run.say)
     run.say(views.sentence(made))
-    run.emit(made, views.nothing if run.common.quiet else views.created)
+    run.emit(made, views.created)
 
 
-@group.command("list", emits=True)
+@group.command("list", emits="list")
 def list_(run: Invocation) -> None:
     """List the backups in the environment's folder, the newest first. Asks no database.
 
@@ -55,7 +57,7 @@ def list_(run: Invocation) -> None:
     run.emit([one.summary for one in open_folder(run).backups()], views.backups)
 
 
-@group.command("show", emits=True)
+@group.command("show", emits="report")
 def show(run: Invocation, backup: Reference = "latest") -> None:
     """Show what a backup's manifest says. Asks no database.
 
@@ -66,7 +68,7 @@ def show(run: Invocation, backup: Reference = "latest") -> None:
     run.emit(open_folder(run).find(backup, environment=run.loaded.environment), views.details)
 
 
-@group.command("verify", emits=True)
+@group.command("verify", emits="list")
 async def verify(
     run: Invocation,
     backup: Reference = "latest",

@@ -29,6 +29,9 @@ async def restore(
     from_database: Annotated[
         str | None, typer.Option(metavar="NAME", help="The backup is of this other database.")
     ] = None,
+    from_host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="The backup is of this other server.")
+    ] = None,
 ) -> None:
     """Restore a backup into a new database, compare its rows, then let it take the database's name.
 
@@ -42,7 +45,7 @@ async def restore(
     from dbctl.cli.output.views import backup as views
 
     target = await run.target()
-    source = {"from_environment": from_environment, "from_database": from_database}
+    source = {"from_environment": from_environment, "from_database": from_database, "from_host": from_host}
     chosen = choose_backup(open_folder(run), backup, target, **source, replaces=beside is None)
     await run.announce_write(f"restores backup {chosen.id} as database {beside or target.conninfo.database}")
     if beside is None:
@@ -57,4 +60,4 @@ async def restore(
     run.emit(done, views.restored)
 
 
-app = leaf(restore, emits=True, writes=True)
+app = leaf(restore, emits="report", writes=True)
