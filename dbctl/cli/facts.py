@@ -14,7 +14,7 @@ def migration_facts(loaded: Loaded) -> MigrationFacts:
 
     config = loaded.path(loaded.settings.migrate.config)
     if not config.exists():
-        return MigrationFacts(None, f"{config.name} is not there: not an Alembic project")
+        return MigrationFacts(None)
     try:
         return MigrationFacts(read_graph(read_project(config)))
     except SettingsError as error:

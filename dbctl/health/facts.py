@@ -18,6 +18,7 @@ _SERVER = text(
     """
     SELECT current_setting('server_version') AS version,
            current_setting('server_version_num')::int AS version_number,
+           current_user AS role,
            pg_is_in_recovery() AS standby,
            current_setting('transaction_read_only')::bool AS read_only,
            (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS tls,
@@ -36,6 +37,7 @@ class Facts:
 
     version: str
     version_number: int
+    role: str
     standby: bool
     read_only: bool
     tls: bool

@@ -13,8 +13,8 @@ class Status(StrEnum):
 
     SKIPPED = "SKIPPED"
     OK = "OK"
-    UNKNOWN = "UNKNOWN"
     WARNING = "WARNING"
+    UNKNOWN = "UNKNOWN"
     CRITICAL = "CRITICAL"
 
     @property
@@ -63,7 +63,7 @@ class Revisions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MigrationFacts:
-    """The project's revisions; where they are None, ``problem`` says why they could not be read."""
+    """The project's revisions. None: this is no Alembic project or, with a ``problem``, they can't be read."""
 
     revisions: Revisions | None
     problem: str = ""

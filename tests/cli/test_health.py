@@ -24,6 +24,14 @@ def test_a_dead_database_is_exit_4_and_still_a_report(dbctl):
     assert result.json()["reached"] is False
 
 
+def test_a_revision_that_can_not_be_read_is_unknown_and_never_passes_for_fine(dbctl):
+    (dbctl.project / "migrations" / "versions" / "0009_broken.py").write_text("revision = ")
+    result = dbctl("health", "--fail-on", "warning", "--format", "json")
+    assert result.code == 1
+    assert result.json()["checks"][0]["status"] == "UNKNOWN"
+    assert "0009_broken" in result.json()["checks"][0]["message"]
+
+
 def test_a_project_without_alembic_is_checked_all_the_same(dbctl):
     (dbctl.project / "alembic.ini").unlink()
     checks = {one["check"]: one["status"] for one in dbctl("health", "--format", "json").json()["checks"]}

@@ -84,7 +84,7 @@ async def test_a_version_table_that_may_not_be_read_is_unknown_not_ok(conninfo):
 
 
 async def test_no_alembic_project_is_skipped_not_ok(conninfo):
-    found = (await answers(conninfo, MigrationFacts(None, "no alembic.ini")))["migrations"]
+    found = (await answers(conninfo, MigrationFacts(None)))["migrations"]
     assert found.status is Status.SKIPPED
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dbctl.health.facts import Facts
 from dbctl.health.model import CheckResult, Revisions, Status
 from dbctl.health.registry import check
+from dbctl.postgres.alembic_version import VersionTable
 
 
 @check
@@ -14,13 +15,29 @@ def migrations(facts: Facts) -> CheckResult:
     """The version tables of the database against the heads of the revision files."""
     revisions = facts.migrations.revisions
     if revisions is None:
-        return CheckResult("migrations", Status.SKIPPED, facts.migrations.problem)
-    unreadable = [f"{table.schema}.{table.name}" for table in facts.version_tables if table.revisions is None]
+        return _not_read(facts.migrations.problem)
+    tables = _of_project(facts.version_tables, revisions)
+    unreadable = [f"{table.schema}.{table.name}" for table in tables if table.revisions is None]
     if unreadable:
-        fix = f"GRANT SELECT ON {unreadable[0]} TO CURRENT_USER, as its owner"
-        return CheckResult("migrations", Status.UNKNOWN, "may not read the version table", fix=fix)
-    applied = sorted({revision for table in facts.version_tables for revision in table.revisions or ()})
-    return _compare(applied, revisions)
+        fix = f"as its owner: GRANT SELECT ON {unreadable[0]} TO {facts.role}"
+        return CheckResult("migrations", Status.UNKNOWN, f"may not read {unreadable[0]}", fix=fix)
+    return _compare(sorted({revision for table in tables for revision in table.revisions or ()}), revisions)
+
+
+def _of_project(tables: Sequence[VersionTable], revisions: Revisions) -> list[VersionTable]:
+    """The tables that hold a revision of this project, else those of Alembic's own name: others are others'."""
+    ours = [
+        one for one in tables if one.revisions and set(one.revisions) - set(revisions.unknown(one.revisions))
+    ]
+    return ours or [one for one in tables if one.name == "alembic_version"]
+
+
+def _not_read(problem: str) -> CheckResult:
+    if not problem:
+        return CheckResult(
+            "migrations", Status.SKIPPED, "not an Alembic project: migrate.config is not there"
+        )
+    return CheckResult("migrations", Status.UNKNOWN, problem, fix="see `dbctl migrate history`")
 
 
 def _compare(applied: Sequence[str], revisions: Revisions) -> CheckResult:

@@ -57,6 +57,6 @@ def role(facts: Facts) -> CheckResult:
         fix = "point database.url at the primary, if writes are meant"
         return CheckResult("role", Status.WARNING, "a standby: it takes no writes", value="standby", fix=fix)
     if facts.read_only:
-        fix = "see default_transaction_read_only: ALTER DATABASE … RESET default_transaction_read_only"
+        fix = "ALTER DATABASE … or ALTER ROLE … RESET default_transaction_read_only, whichever set it"
         return CheckResult("role", Status.CRITICAL, "the primary, but read-only", value="read-only", fix=fix)
     return CheckResult("role", Status.OK, "the primary, it takes writes", value="primary")
