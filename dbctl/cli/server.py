@@ -15,7 +15,7 @@ group = Group("server", "The embedded PostgreSQL of the local environment.")
 app = group.app
 
 
-@group.command("start", emits=True)
+@group.command("start", emits="report")
 def start(run: Invocation) -> None:
     """Start it, where it does not run yet. Other commands do so by themselves.
 
@@ -28,7 +28,7 @@ def start(run: Invocation) -> None:
     run.emit(_server(run).status(), view.status)
 
 
-@group.command("stop", emits=True)
+@group.command("stop", emits="report")
 def stop(run: Invocation) -> None:
     """Stop it; its data stays.
 
@@ -39,7 +39,7 @@ def stop(run: Invocation) -> None:
     run.emit(_server(run).stop(), view.status)
 
 
-@group.command("status", emits=True)
+@group.command("status", emits="report")
 def status(run: Invocation) -> None:
     """Show whether it runs, where, and as whom. Exit code 1 if it does not run.
 
@@ -52,20 +52,21 @@ def status(run: Invocation) -> None:
     run.verdict(found.running)
 
 
-@group.command("psql", passes=True)
-def psql(
+@group.command("psql", writes=True, passes=True)
+async def psql(
     run: Invocation, arguments: Annotated[list[str] | None, typer.Argument(help="Arguments for psql.")] = None
 ) -> None:
     """Open psql on the environment's database; starts the server if need be.
 
-    Example: dbctl server psql -c "SELECT count(*) FROM users"
+    What stands behind `--` is psql's.
+
+    Example: dbctl server psql -- -c "SELECT count(*) FROM users"
     """
-    from dbctl.database import ConnInfo
-    from dbctl.database.target import start_embedded
     from dbctl.postgres.psql import become_psql
 
-    conninfo = ConnInfo(start_embedded(run.loaded))
-    become_psql(_server(run).binaries.major, conninfo.libpq_environment(), arguments or [])
+    major = _server(run).binaries.major
+    await run.announce_write("opens psql")
+    become_psql(major, (await run.target()).conninfo.libpq_environment(), arguments or [])
 
 
 def _server(run: Invocation) -> EmbeddedServer:

@@ -33,7 +33,7 @@ NoPassword = Annotated[
 ]
 
 
-@group.command("search", emits=True)
+@group.command("search", emits="list")
 async def search(
     run: Invocation,
     text: Annotated[
@@ -56,7 +56,7 @@ async def search(
     run.emit(found, view.users)
 
 
-@group.command("list", emits=True)
+@group.command("list", emits="list")
 async def list_(
     run: Invocation,
     *,
@@ -83,7 +83,7 @@ async def list_(
     _say_where_to_go_on(run, page.next_cursor)
 
 
-@group.command("get", emits=True)
+@group.command("get", emits="report")
 async def get(run: Invocation, who: Who) -> None:
     """Show one user.
 
@@ -97,7 +97,7 @@ async def get(run: Invocation, who: Who) -> None:
     run.emit(user, view.user)
 
 
-@group.command("create", emits=True, writes=True)
+@group.command("create", emits="report", writes=True)
 async def create(
     run: Invocation,
     username: Annotated[str, typer.Argument(help="1 to 50 of a-z, A-Z, 0-9, `.`, `_` and `-`.")],
@@ -127,7 +127,7 @@ async def create(
     run.emit(UserWithPassword.of(user, password if generate else None), view.user)
 
 
-@group.command("update", emits=True, writes=True)
+@group.command("update", emits="report", writes=True)
 async def update(
     run: Invocation,
     who: Who,
@@ -155,22 +155,24 @@ async def update(
     run.emit(user, view.user)
 
 
-@group.command("activate", emits=True, writes=True)
+@group.command("activate", emits="report", writes=True)
 async def activate(run: Invocation, who: Who) -> None:
-    """Let a user sign in again.
+    """Let a user sign in again, once confirmed.
 
-    Example: dbctl users activate ada
+    Example: dbctl users activate ada --yes
     """
     from dbctl.cli.output.views import users as view
     from dbctl.users.repository import UserRepository
 
-    async with run.database(write=f"activates user {who}") as database, database.session() as session:
-        users = UserRepository(session)
-        user = await users.activate((await users.find(who)).id)
+    async with run.database(write=f"activates user {who}") as database:
+        run.ask(f"Activate user {who}?")
+        async with database.session() as session:
+            users = UserRepository(session)
+            user = await users.activate((await users.find(who)).id)
     run.emit(user, view.user)
 
 
-@group.command("deactivate", emits=True, writes=True)
+@group.command("deactivate", emits="report", writes=True)
 async def deactivate(run: Invocation, who: Who) -> None:
     """Keep a user from signing in, once confirmed.
 
@@ -189,7 +191,7 @@ async def deactivate(run: Invocation, who: Who) -> None:
     run.emit(user, view.user)
 
 
-@group.command("delete", emits=True, writes=True)
+@group.command("delete", emits="report", writes=True)
 async def delete(run: Invocation, who: Who) -> None:
     """Delete a user for good, once its username is typed.
 
@@ -209,7 +211,7 @@ async def delete(run: Invocation, who: Who) -> None:
     run.emit(user, view.user)
 
 
-@group.command("password", emits=True, writes=True)
+@group.command("password", emits="report", writes=True)
 async def password_(
     run: Invocation,
     who: Who,
@@ -218,27 +220,26 @@ async def password_(
     generate: Generate = False,
     no_password: NoPassword = False,
 ) -> None:
-    """Set a user's password.
+    """Set a user's password, once confirmed: the old one is lost.
 
-    Asks for it unless an option says where it comes from.
+    Asks for the new one unless an option says where it comes from.
 
-    Example: dbctl users password ada --generate
+    Example: dbctl users password ada --generate --yes
     """
     from dbctl.cli.output.views import users as view
     from dbctl.users.model import UserWithPassword
     from dbctl.users.repository import UserRepository
 
+    await run.announce_write(f"sets the password of user {who}")
+    run.ask(f"Set a new password for user {who}? The old one is lost.")
     password = _password(run, stdin=password_stdin, generate=generate, none=no_password)
-    async with (
-        run.database(write=f"sets the password of user {who}") as database,
-        database.session() as session,
-    ):
+    async with run.database() as database, database.session() as session:
         users = UserRepository(session)
         user = await users.set_password((await users.find(who)).id, password)
     run.emit(UserWithPassword.of(user, password if generate else None), view.user)
 
 
-@group.command("count", emits=True)
+@group.command("count", emits="report")
 async def count(
     run: Invocation,
     *,
@@ -259,7 +260,7 @@ async def count(
     run.emit(Count(counted), view.count)
 
 
-@group.command("active", emits=True)
+@group.command("active", emits="list")
 async def active_(
     run: Invocation,
     *,
@@ -280,7 +281,7 @@ async def active_(
     run.emit(found, view.users)
 
 
-@group.command("seed", emits=True, writes=True)
+@group.command("seed", emits="report", writes=True)
 async def seed_(
     run: Invocation,
     count: Annotated[int, typer.Argument(help="How many users to make up.", min=1, max=10_000_000)],

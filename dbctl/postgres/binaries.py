@@ -118,7 +118,7 @@ def _installations() -> Iterator[tuple[Path, str]]:
     seen: set[Path] = set()
     for folder, origin in _candidates():
         real = folder.resolve()
-        if real not in seen and folder.is_dir():
+        if real not in seen and os.access(real, os.X_OK) and folder.is_dir():
             seen.add(real)
             yield folder, origin
 
@@ -153,7 +153,7 @@ def _from_pg_config() -> tuple[tuple[Path, str], ...]:
 @cache
 def _version(program: Path) -> str:
     """The program's version; empty if it does not run, or is Debian's wrapper for another one."""
-    if not program.is_file() or program.resolve().name == "pg_wrapper":
+    if not os.access(program, os.X_OK) or program.resolve().name == "pg_wrapper":
         return ""
     number = _NUMBER.search(_output(str(program), "--version"))
     return number[0] if number else ""

@@ -82,7 +82,7 @@ def reachable_binaries(binaries: Binaries, launcher: Launcher) -> Binaries:
     kept = temporary_root(launcher) / name
     if not kept.is_dir():
         _copy_installation(origin, kept)
-    if kept.stat().st_uid != os.getuid():
+    if kept.is_symlink() or kept.stat().st_uid != os.getuid():
         raise Failed(f"{kept} is not ours", why="somebody else made it", hint="remove it, or set TMPDIR")
     return replace(binaries, folder=kept / origin.parent.name / origin.name / binaries.folder.name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 from dbctl.errors import ToolFailed
 from dbctl.postgres.binaries import Binaries, find_server
@@ -152,9 +153,14 @@ def _start(guardian: subprocess.Popen[bytes], spec: Mapping[str, object]) -> Pat
 def _sweep(root: Path) -> None:
     """Remove what guardians left that were killed: their lock is free."""
     for folder in root.glob(f"{_NAME}*"):
-        with suppress(OSError), (folder / "lock").open() as lock:
+        with suppress(OSError), _opened(folder / "lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _opened(lock: Path) -> BinaryIO:
+    """The file for reading; a pipe or a link that somebody left in a shared folder neither blocks nor leads away."""
+    return open(os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb")  # noqa: PTH123
 
 
 def _free_port() -> int:

@@ -36,6 +36,25 @@ def test_stop_keeps_the_data(local):
     assert local("server", "psql", "-Atc", "SELECT count(*) FROM kept").stdout == "0\n"
 
 
+def test_a_start_that_was_killed_before_its_database_was_made_is_made_good(local):
+    from dbctl.postgres.embedded import EmbeddedServer
+
+    EmbeddedServer(local.project / ".dbctl" / "local").start()
+    assert local("health").code == 0
+
+
+def test_psql_on_a_protected_environment_wants_its_name(local):
+    env = {"DBCTL_PROTECTED": "true"}
+    refused = local("server", "psql", "-c", "SELECT 1", env=env)
+    assert refused.code == 3
+    assert "--confirm local" in refused.stderr
+
+
+def test_a_tour_of_a_protected_environment_is_refused(local):
+    result = local("quickstart", env={"DBCTL_PROTECTED": "true"})
+    assert result.code == 3
+
+
 def test_a_pipe_is_not_kept_open_by_the_server(local):
     with local.start("server", "start", stderr=subprocess.STDOUT) as process:
         process.communicate(timeout=30)

@@ -55,14 +55,14 @@ def test_a_user_is_created_shown_changed_and_deleted(dbctl, made):
     )
     assert (changed.json()["email"], changed.json()["full_name"]) == ("countess@example.com", None)
     assert dbctl("users", "deactivate", "ada", "--yes", "--format", "json").json()["is_active"] is False
-    assert dbctl("users", "activate", "ada", "--format", "json").json()["is_active"] is True
+    assert dbctl("users", "activate", "ada", "--yes", "--format", "json").json()["is_active"] is True
 
     assert dbctl("users", "delete", str(made["id"]), "--confirm", "ada").code == 0
     assert dbctl("users", "get", "ada").code == 6
 
 
 def test_results_go_to_stdout_and_what_is_changed_where_to_stderr(dbctl, made):
-    result = dbctl("users", "activate", "ada")
+    result = dbctl("users", "activate", "ada", "--yes")
     assert "activates user ada" in result.stderr
     assert "activates" not in result.stdout
     read = dbctl("users", "list")
@@ -107,13 +107,14 @@ def test_the_hash_is_in_no_output(dbctl):
 
 
 def test_a_generated_password_is_shown_once_on_stdout(dbctl, made):
-    result = dbctl("users", "password", "ada", "--generate", "--format", "json")
+    result = dbctl("users", "password", "ada", "--generate", "--yes", "--format", "json")
     generated = result.json()["generated_password"]
     assert len(generated) == 20
     assert generated not in result.stderr
     assert "generated_password" not in dbctl("users", "get", "ada", "--format", "json").json()
     assert (
-        dbctl("users", "password", "ada", "--no-password", "--format", "json").json()["has_password"] is False
+        dbctl("users", "password", "ada", "--no-password", "--yes", "--format", "json").json()["has_password"]
+        is False
     )
 
 

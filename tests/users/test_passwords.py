@@ -128,3 +128,8 @@ async def test_a_hash_of_weaker_parameters_is_renewed_on_signing_in(users, sessi
     assert after != before
     assert ",t=2," in after
     assert await users.verify_password("ada", GOOD)
+
+
+async def test_where_there_is_no_hash_one_is_checked_all_the_same():
+    assert not await passwords.verify("!", "correct horse battery")
+    assert passwords._decoy.cache_info().misses == 1
