@@ -123,7 +123,10 @@ def test_asyncpg_psycopg2_and_libpqs_variables_lead_to_the_same_place(conninfo, 
         finally:
             connection.close()
 
-    seen = [asyncio.run(by_asyncpg()), by_psycopg2(**given.keywords)]
+    password = {"password": given.password} if given.password else {}
+    seen = [asyncio.run(by_asyncpg()), by_psycopg2(**given.keywords, **password)]
+    if given.password:
+        monkeypatch.setenv("PGPASSWORD", given.password)
     for name, value in given.libpq_environment().items():
         monkeypatch.setenv(name, value)
     seen.append(by_psycopg2(""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import psycopg2
 import pytest
@@ -160,7 +161,8 @@ async def test_an_answer_that_never_comes_is_a_time_limit_not_a_dead_server(empt
 
 
 async def test_the_limits_of_a_command_win_over_pgoptions(empty_conninfo):
-    conninfo = ConnInfo({**empty_conninfo.keywords, "options": "-c statement_timeout=5000 -c work_mem=7MB"})
+    options = "-c statement_timeout=5000 -c work_mem=7MB"
+    conninfo = replace(empty_conninfo, keywords={**empty_conninfo.keywords, "options": options})
     async with (
         open_database(conninfo, DatabaseSettings(statement_timeout=0), PoolSettings()) as database,
         database.session() as session,
@@ -207,7 +209,7 @@ def test_psycopg2s_words_on_connecting_become_our_errors(message, expected):
     ],
 )
 async def test_a_failed_connection_says_why_and_what_next(empty_conninfo, changes, expected):
-    conninfo = ConnInfo({**empty_conninfo.keywords, **changes})
+    conninfo = replace(empty_conninfo, keywords={**empty_conninfo.keywords, **changes})
     with pytest.raises(expected) as caught:
         await open_once(conninfo, connect_timeout=5)
     assert caught.value.hint
