@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Any
 
@@ -28,6 +28,21 @@ def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
     import asyncio
 
     received: list[int] = []
+    # Closed, it is not complained of where a signal came before the loop.
+    with closing(coroutine):
+        try:
+            _run(coroutine, received)
+        except asyncio.CancelledError:
+            raise Interrupted(received[0] if received else signal.SIGINT) from None
+        except Exception as error:
+            if received and not isinstance(error, Interrupted):
+                raise Interrupted(received[0], why=str(error)) from error
+            raise
+
+
+def _run(coroutine: Coroutine[Any, Any, None], received: list[int]) -> None:
+    import asyncio
+
     before = {number: signal.getsignal(number) for number in SIGNALS}
     with _signals_wait():
         runner = asyncio.Runner()
@@ -45,12 +60,6 @@ def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
             loop.add_signal_handler(number, cancel, number)
     try:
         loop.run_until_complete(task)
-    except asyncio.CancelledError:
-        raise Interrupted(received[0] if received else signal.SIGINT) from None
-    except Exception as error:
-        if received and not isinstance(error, Interrupted):
-            raise Interrupted(received[0], why=str(error)) from error
-        raise
     finally:
         with _signals_wait():
             runner.close()
@@ -77,5 +86,6 @@ def prompting() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-            # As the loop had it; `signal.signal` changes it.
-            signal.siginterrupt(number, False)
+            if handler is not raise_interrupted:
+                # As the loop had it; `signal.signal` changes it.
+                signal.siginterrupt(number, False)
