@@ -1,3 +1,9 @@
 """The fixtures live in tests/fixtures/, one module a kind."""
 
+from hypothesis import settings
+
 pytest_plugins = ["tests.fixtures.server", "tests.fixtures.database", "tests.fixtures.cli"]
+
+# A late import, or a busy machine, is no failure of the property.
+settings.register_profile("dbctl", deadline=None)
+settings.load_profile("dbctl")

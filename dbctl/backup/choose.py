@@ -42,7 +42,7 @@ def choose_backup(
             why=f"it would replace {target.conninfo.database!r}" if replaces else "",
             hint=f"add --from-database {manifest.database}, or --as NAME to restore beside",
         )
-    host = from_host or target.conninfo.host
+    host = from_host or target.conninfo.place
     if replaces and manifest.host != host:
         raise Refused(
             f"backup {backup.id} is of the server {manifest.host}, not of {host}",

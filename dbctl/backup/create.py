@@ -65,7 +65,7 @@ async def create_backup(
                     id=staged.final.name,
                     environment=target.environment,
                     database=target.conninfo.database,
-                    host=target.conninfo.host,
+                    host=target.conninfo.place,
                     server_version=dumped.server_version,
                     client_version=dumped.client_version,
                     dbctl_version=__version__,

@@ -82,5 +82,7 @@ class DefaultGroup(HelpfulGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the default command's name where a command's name is missing."""
-        named = any(word in self.commands or word in ctx.help_option_names for word in args)
+        valued = {name for one in self.params if not getattr(one, "is_flag", False) for name in one.opts}
+        words = [word for before, word in zip(["", *args], args, strict=False) if before not in valued]
+        named = any(word in self.commands or word in ctx.help_option_names for word in words)
         return super().parse_args(ctx, args if named else [self.default, *args])

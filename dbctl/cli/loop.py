@@ -24,12 +24,12 @@ def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
 
     A signal while it cleans up changes nothing: half a clean-up is what it would leave.
     """
-    # Late: asyncio costs as much as Typer, and help or completion has no loop.
-    import asyncio
-
     received: list[int] = []
     # Closed, it is not complained of where a signal came before the loop.
     with closing(coroutine):
+        # Late: it costs as much as Typer, and help or completion has no loop.
+        import asyncio
+
         try:
             _run(coroutine, received)
         except asyncio.CancelledError:
@@ -62,6 +62,8 @@ def _run(coroutine: Coroutine[Any, Any, None], received: list[int]) -> None:
         loop.run_until_complete(task)
     finally:
         with _signals_wait():
+            # A signal that another thread takes would be written to the pipe that is being closed.
+            signal.set_wakeup_fd(-1)
             runner.close()
             for number, handler in before.items():
                 signal.signal(number, handler)

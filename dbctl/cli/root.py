@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from dbctl.cli.lazy import RootGroup, usage_error
 from dbctl.cli.loop import SIGNALS, raise_interrupted
 from dbctl.cli.output import failure
 from dbctl.cli.output.streams import OutputClosed
-from dbctl.errors import DbctlError, UsageError
+from dbctl.errors import DbctlError, Failed, UsageError
 
 EXIT_BUG, EXIT_BROKEN_PIPE = 70, 141
 
@@ -53,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     for number in SIGNALS:
         signal.signal(number, raise_interrupted)
     try:
-        return invoke(arguments)
+        return _invoke_and_settle(arguments)
     except WrongUsage as error:
         if error.message:
             failure.report_usage(error.message, error.hint, as_json=as_json)
@@ -67,8 +68,17 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the boundary: a bug becomes a report file and exit 70
         failure.report_bug(error, as_json=as_json, debug="--debug" in arguments)
         return EXIT_BUG
+
+
+def _invoke_and_settle(arguments: Sequence[str]) -> int:
+    try:
+        return invoke(arguments)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise Failed("can't write to stdout", why=error.strerror or str(error)) from None
     finally:
-        # What was done is done: a signal that comes now must not change the exit code.
+        # What was done is done: a signal that comes now must not change the report or the exit code.
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 

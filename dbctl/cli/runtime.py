@@ -93,14 +93,15 @@ class Invocation:
         if not self.common.quiet:
             say(text)
 
-    def emit(self, result: Any, view: View) -> None:
+    def emit(self, result: Any, view: View, *, always: bool = False) -> None:
         """The result: to stdout or the file of -o, in the form of --format.
 
-        Under --quiet a table, which is for people, is not drawn.
+        Under --quiet a table, which is for people, is not drawn, unless ``always``: what it holds is lost then.
         """
         from dbctl.cli.output.emit import emit
 
-        if self.common.quiet and self.common.format == "table" and self.common.output is None:
+        asked_for = always or self.common.format != "table" or self.common.output is not None
+        if self.common.quiet and not asked_for:
             return
         emit(result, view, self.common.format, self.common.output)
 

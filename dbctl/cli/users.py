@@ -124,7 +124,7 @@ async def create(
     new = NewUser(username, email, full_name, password, is_active=not inactive, is_superuser=superuser)
     async with run.database(write=f"creates user {username}") as database, database.session() as session:
         user = await UserRepository(session).create(new)
-    run.emit(UserWithPassword.of(user, password if generate else None), view.user)
+    run.emit(UserWithPassword.of(user, password if generate else None), view.user, always=generate)
 
 
 @group.command("update", emits="report", writes=True)
@@ -236,7 +236,7 @@ async def password_(
     async with run.database() as database, database.session() as session:
         users = UserRepository(session)
         user = await users.set_password((await users.find(who)).id, password)
-    run.emit(UserWithPassword.of(user, password if generate else None), view.user)
+    run.emit(UserWithPassword.of(user, password if generate else None), view.user, always=generate)
 
 
 @group.command("count", emits="report")

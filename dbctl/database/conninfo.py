@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import getpass
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -89,9 +90,13 @@ class ConnInfo:
         """Whether the connection goes through a Unix socket."""
         return self.host.startswith("/")
 
+    @property
+    def place(self) -> str:
+        """The server, as a person names it: ``host:port``, or the socket's folder."""
+        return self.host if self.is_socket else f"{self.host}:{self.port}"
+
     def __str__(self) -> str:
-        place = self.host if self.is_socket else f"{self.host}:{self.port}"
-        return f"database {self.database} on {place} as {self.role}"
+        return f"database {self.database} on {self.place} as {self.role}"
 
     def with_database(self, name: str) -> ConnInfo:
         """The same server and role, another database."""
@@ -257,8 +262,9 @@ def _check_ports(ports: str) -> None:
 
 def _check_file(name: str, path: str | None) -> None:
     # Drivers say "No such file or directory" and leave the name out.
-    if path and path != "system" and not Path(path).expanduser().is_file():
-        raise SettingsError(f"{name} names no file", why=f"{path} is not there", hint=f"mend database.{name}")
+    if path and path != "system" and not os.access(Path(path).expanduser(), os.R_OK):
+        why = f"{path} is not there, or we may not read it"
+        raise SettingsError(f"{name} names no file", why=why, hint=f"mend database.{name}")
 
 
 def _check_socket(socket: Path) -> None:

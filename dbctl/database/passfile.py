@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ def find_password(conninfo: ConnInfo) -> str | None:
     """
     named = conninfo.keywords.get("passfile")
     file = Path(named or Path.home() / ".pgpass").expanduser()
-    if named and file.is_file() and _is_open(file):
+    if named and os.access(file, os.R_OK) and _is_open(file):
         raise SettingsError(f"{file} is not used", why="others may read it", hint=f"chmod 600 {file}")
     hosts = {*conninfo.host.split(","), *(["localhost"] if conninfo.is_socket else [])}
     wanted = (hosts, set(conninfo.port.split(",")), {conninfo.database}, {conninfo.role})

@@ -95,7 +95,8 @@ class Journal:
     async def stopped(self, guard: AsyncConnection) -> DbctlError:
         """What an interrupted run has done, and what is left of the revision that was in flight."""
         left = what_is_left(self._environment, await self.after(guard), committed=self.half_applied)
-        return MigrationFailed(f"{len(self.applied)} revisions applied, then stopped", why=left)
+        applied = 0 if self._environment.one_transaction else len(self.applied)
+        return MigrationFailed(f"{applied} revisions applied, then stopped", why=left)
 
     @property
     def half_applied(self) -> bool:

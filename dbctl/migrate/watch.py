@@ -17,7 +17,8 @@ SELECT pg_backend_pid(), set_config('lock_timeout', '{limit_ms}', false),
        set_config('application_name', 'dbctl migrate', false)
 """
 # Written by hand, it goes past SQLAlchemy's own commits.
-_COMMIT = re.compile(r"(^|;)\s*commit\b")
+_COMMIT = re.compile(r"(^|;)\s*commit\b|^\s*end(\s+(work|transaction))?\s*;?\s*$")
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _SETTERS = ("lock_timeout", "reset all", "discard all")
 _DRIVERS = ("psycopg", "asyncpg", "pg8000", "sqlalchemy.dialects.postgresql")
 
@@ -83,7 +84,7 @@ class Watch:
             raise Stopped
         lowered = statement.lower()
         self._committing = False
-        self.commits += _COMMIT.search(lowered) is not None
+        self.commits += _COMMIT.search(_COMMENT.sub("", lowered)) is not None
         wanted = 0 if "concurrently" in lowered else self._limit_ms
         if info[_LIMIT] != wanted:
             with closing(connection.connection.cursor()) as cursor:

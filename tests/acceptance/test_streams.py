@@ -19,6 +19,18 @@ def test_a_log_reader_that_leaves_does_not_stop_a_migration(dbctl_process, empty
     assert "0003_users_search" in output
 
 
+def test_a_log_reader_that_leaves_after_a_line_does_not_stop_it_either(dbctl_process, empty_conninfo):
+    from tests.fixtures.cli import url_of
+
+    with dbctl_process.start("migrate", "up", env={"DATABASE_URL": url_of(empty_conninfo)}) as process:
+        assert process.stderr.readline()
+        process.stderr.close()
+        output = process.stdout.read()
+        process.wait(timeout=60)
+    assert process.returncode == 0
+    assert "0003_users_search" in output
+
+
 def test_an_error_that_nobody_can_read_keeps_its_exit_code(dbctl_process):
     reader, writer = os.pipe()
     os.close(reader)

@@ -196,3 +196,10 @@ def assert_no_session(conninfo):
             return
         time.sleep(0.05)
     raise AssertionError(url_of(conninfo))
+
+
+def test_an_environment_may_be_called_like_a_command(dbctl):
+    (dbctl.project / "configs" / "list.toml").write_text("")
+    result = dbctl("backup", "-e", "list")
+    assert result.code == 0, result.stderr
+    assert dbctl("backup", "list", "--format", "json").json()[0]["environment"] == "list"

@@ -24,9 +24,10 @@ def test_with_no_terminal_a_question_is_a_refusal_that_names_the_flag(monkeypatc
     assert "--confirm app" in caught.value.hint
 
 
-def test_the_flags_answer():
+def test_the_flags_answer(capsys):
     confirm.ask("Really?", yes=True)
     confirm.ask_name("app", "drops it", confirmed="app")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_another_name_is_no_confirmation():

@@ -159,6 +159,21 @@ def test_a_link_is_followed_and_a_pipe_is_written_to(tmp_path):
     os.close(reader)
 
 
+def test_dev_stdout_is_written_to_when_it_is_a_pipe(dbctl_process):
+    result = dbctl_process("env", "list", "--format", "json", "-o", "/dev/stdout")
+    assert result.code == 0
+    assert result.json()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_file_in_a_closed_folder_is_written_in_place(tmp_path):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed" / "out").write_text("old")
+    (tmp_path / "closed").chmod(0o500)
+    emit([ITEM], lambda _: [], "json", tmp_path / "closed" / "out")
+    assert "ada" in (tmp_path / "closed" / "out").read_text()
+
+
 def test_a_full_disk_behind_stdout_is_said(dbctl_process):
     with Path("/dev/full").open("w") as full:
         process = dbctl_process.start("env", "show", stdout=full)

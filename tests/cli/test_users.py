@@ -257,6 +257,12 @@ def test_a_search_is_literal_and_its_count_agrees(dbctl):
     assert dbctl("users", "count", "--text", "an", "--format", "json").json() == {"users": len(found)}
 
 
+def test_a_generated_password_is_shown_under_quiet_too(dbctl):
+    made = dbctl("users", "create", "ada", "ada@example.com", "--generate", "-q")
+    assert made.code == 0
+    assert "password" in made.stdout
+
+
 def test_seeding_twice_adds_others_and_says_which(dbctl):
     first = dbctl("users", "seed", "30", "--format", "json").json()
     second = dbctl("users", "seed", "30", "--seed", "7", "--format", "json").json()

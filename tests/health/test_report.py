@@ -69,6 +69,23 @@ async def test_a_database_ahead_of_the_code_is_said(conninfo):
     assert "0003_users_search" in found.message
 
 
+async def test_another_projects_version_table_is_not_taken_for_ours(conninfo):
+    execute(
+        conninfo,
+        "CREATE TABLE other_versions (version_num text)",
+        "INSERT INTO other_versions VALUES ('zzz')",
+    )
+    assert (await answers(conninfo))["migrations"].status is Status.OK
+
+
+async def test_a_copy_of_the_version_table_does_not_hide_an_unknown_revision(conninfo):
+    copy = "CREATE TABLE alembic_version_bak AS SELECT * FROM alembic_version"
+    execute(conninfo, copy, "UPDATE alembic_version SET version_num = 'zzz'")
+    found = (await answers(conninfo))["migrations"]
+    assert found.status is Status.WARNING
+    assert "zzz" in found.message
+
+
 async def test_an_unmigrated_database_is_at_base(empty_conninfo):
     assert (await answers(empty_conninfo))["migrations"].value == "base"
 

@@ -50,9 +50,10 @@ async def test_a_cancelled_run_starts_no_further_statement(with_revision, times)
     assert execute(here.address, "SELECT version_num FROM alembic_version") == [("b2",)]
 
 
-async def test_a_commit_written_as_sql_counts_as_one(with_revision):
+@pytest.mark.parametrize("commit", ["COMMIT", "-- done\\nCOMMIT;", "/* a */ END", "SELECT 1; COMMIT"])
+async def test_a_commit_written_as_sql_counts_as_one(with_revision, commit):
     here = with_revision(
-        'op.execute("CREATE TABLE kept ()")', 'op.execute("COMMIT")', 'op.execute("SELECT 1/0")'
+        'op.execute("CREATE TABLE kept ()")', f'op.execute("{commit}")', 'op.execute("SELECT 1/0")'
     )
     with pytest.raises(MigrationFailed, match="may be half applied; the database is at b2"):
         await up(here, progress=quiet)

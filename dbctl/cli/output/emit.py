@@ -20,12 +20,11 @@ View = Callable[[Any], Blocks]
 
 def check_output(output: Path) -> None:
     """Raise UsageError, before any work is done, where a result could not be written."""
-    folder = output.parent
-    why = ""
-    if output.is_dir():
+    folder, why = output.parent, ""
+    if not os.access(folder, os.F_OK | os.X_OK):
+        why = f"there is no folder {folder}, or none that we may enter"
+    elif output.is_dir():
         why = "it is a folder"
-    elif not folder.is_dir():
-        why = f"there is no folder {folder}"
     elif not os.access(output if output.exists() else folder, os.W_OK):
         why = "no permission"
     if why:
@@ -43,7 +42,7 @@ def emit(result: Any, view: View, format_name: str, output: Path | None) -> None
             return
         text = io.StringIO()
         _write(result, view, format_name, text, terminal=False)
-        _replace(output.resolve(), text.getvalue())
+        _put(output, text.getvalue())
     except BrokenPipeError:
         raise OutputClosed from None
     except OSError as error:
@@ -62,11 +61,16 @@ def _write(result: Any, view: View, format_name: str, stream: Any, *, terminal: 
         getattr(json, f"write_{format_name}")(result, stream)
 
 
+def _put(output: Path, text: str) -> None:
+    in_place = output.exists() and not (output.is_file() and os.access(output.resolve().parent, os.W_OK))
+    if in_place:
+        # A device or a pipe, such as /dev/stdout, or a file in a folder where we may make no other.
+        output.write_text(text, encoding="utf-8")
+    else:
+        _replace(output.resolve(), text)
+
+
 def _replace(path: Path, text: str) -> None:
-    if path.exists() and not path.is_file():
-        # A device or a pipe, such as /dev/stdout, is written to; a file is replaced.
-        path.write_text(text, encoding="utf-8")
-        return
     import tempfile
 
     # Ours alone to read: a result can hold people's data, or a password that was just made.

@@ -8,6 +8,8 @@ import unicodedata
 
 # Marks that reorder what stands around them; joiners inside emoji are of the same category and stay.
 _BIDIRECTIONAL = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# The descriptor: while a project's code runs, sys.stderr is an object that has none.
+_STDERR = 2
 _HARMFUL = {"Cc", "Cs", "Zl", "Zp"}
 
 
@@ -27,7 +29,7 @@ def say(text: str) -> None:
     try:
         print(visible(text), file=sys.stderr, flush=True)
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDERR)
 
 
 def is_terminal() -> bool:

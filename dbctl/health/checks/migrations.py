@@ -24,12 +24,13 @@ def migrations(facts: Facts) -> CheckResult:
     return _compare(sorted({revision for table in tables for revision in table.revisions or ()}), revisions)
 
 
-def _of_project(tables: Sequence[VersionTable], revisions: Revisions) -> list[VersionTable]:
-    """The tables that hold a revision of this project, else those of Alembic's own name: others are others'."""
-    ours = [
-        one for one in tables if one.revisions and set(one.revisions) - set(revisions.unknown(one.revisions))
+def _of_project(tables: Sequence[VersionTable], revisions: Revisions) -> Sequence[VersionTable]:
+    """The tables that hold a revision of this project, else all: those of Alembic's own name where there are any."""
+    named = [one for one in tables if one.name == "alembic_version"] or tables
+    known = [
+        one for one in named if one.revisions and set(one.revisions) - set(revisions.unknown(one.revisions))
     ]
-    return ours or [one for one in tables if one.name == "alembic_version"]
+    return known or named
 
 
 def _not_read(problem: str) -> CheckResult:
