@@ -14,6 +14,11 @@ from dbctl.errors import Interrupted
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def heeded_signals() -> list[signal.Signals]:
+    """Those of SIGNALS that our caller does not have ignored, as a shell's ``&`` does with Ctrl-C."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 def raise_interrupted(number: int, _frame: FrameType | None) -> None:
     """A signal handler for code outside of a loop."""
     raise Interrupted(number)
@@ -43,7 +48,7 @@ def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
 def _run(coroutine: Coroutine[Any, Any, None], received: list[int]) -> None:
     import asyncio
 
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in heeded_signals()}
     with _signals_wait():
         runner = asyncio.Runner()
         loop = runner.get_loop()
@@ -56,7 +61,7 @@ def _run(coroutine: Coroutine[Any, Any, None], received: list[int]) -> None:
                 task.cancel()
             received.append(number)
 
-        for number in SIGNALS:
+        for number in before:
             loop.add_signal_handler(number, cancel, number)
     try:
         loop.run_until_complete(task)
@@ -82,7 +87,7 @@ def _signals_wait() -> Iterator[None]:
 @contextmanager
 def prompting() -> Iterator[None]:
     """Let a signal end a prompt at once: it blocks the loop, which would hear of the signal after Enter."""
-    before = {number: signal.signal(number, raise_interrupted) for number in SIGNALS}
+    before = {number: signal.signal(number, raise_interrupted) for number in heeded_signals()}
     try:
         yield
     finally:

@@ -53,7 +53,9 @@ async def up(
 
     project = _project(run, config, name, x)
     if sql:
-        return run.emit(await author.write_sql(project, model.Direction.UP, revision), view.script)
+        return run.emit(
+            await author.write_sql(project, model.Direction.UP, revision), view.script, always=True
+        )
     async with _site(run, project, write="applies migrations") as site:
         done = await runner.up(site, revision, progress=_teller(run), wait_seconds=wait)
     return run.emit(done, view.run)
@@ -79,7 +81,9 @@ async def down(
 
     project = _project(run, config, name, x)
     if sql:
-        return run.emit(await author.write_sql(project, model.Direction.DOWN, revision), view.script)
+        return run.emit(
+            await author.write_sql(project, model.Direction.DOWN, revision), view.script, always=True
+        )
     await run.announce_write(f"undoes migrations down to {revision}")
     run.ask_name(
         (await run.target()).conninfo.database, f"undoes migrations and drops what they made, to {revision}"

@@ -76,7 +76,10 @@ async def _clear(run: Invocation) -> None:
     """Make the tour repeatable: drop the copy of the last one."""
     from sqlalchemy import text
 
-    async with run.database() as database, database.connect() as connection:
+    async with (
+        run.database(write=f"drops {COPY}, the copy of an earlier tour") as database,
+        database.connect() as connection,
+    ):
         await connection.execute(text(f"DROP DATABASE IF EXISTS {COPY} WITH (FORCE)"))
 
 

@@ -57,7 +57,7 @@ async def restore(
         done = await restore_backup(
             target, chosen, settings, beside=beside, owners=not no_owner, progress=progress, say=run.say
         )
-    run.emit(done, views.restored)
+    run.emit(done, views.restored, always=True)
 
 
 app = leaf(restore, emits="report", writes=True)

@@ -15,7 +15,7 @@ import typer
 
 from dbctl.cli.command import shared_options
 from dbctl.cli.lazy import RootGroup, usage_error
-from dbctl.cli.loop import SIGNALS, raise_interrupted
+from dbctl.cli.loop import SIGNALS, heeded_signals, raise_interrupted
 from dbctl.cli.output import failure
 from dbctl.cli.output.streams import OutputClosed
 from dbctl.errors import DbctlError, Failed, UsageError
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     as_json = _wants_json(arguments)
     # Closed by the caller, as `>&-` does, they are None.
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
-    for number in SIGNALS:
+    for number in heeded_signals():
         signal.signal(number, raise_interrupted)
     try:
         return _invoke_and_settle(arguments)

@@ -34,9 +34,11 @@ async def run_watched(work: Callable[[], None], watch: Watch, guard: AsyncConnec
         except BaseException:
             watch.stopped = True
             # However often we are cancelled: unwatched and without the lock, the thread would go on.
-            await surely(_end(task, watch, guard))
-            # Looked at, so that asyncio does not complain of an error that nobody fetched.
-            task.exception()
+            try:
+                await surely(_end(task, watch, guard))
+            finally:
+                # Looked at, so that asyncio does not complain of an error that nobody fetched.
+                task.exception()
             raise
     task.result()
 

@@ -6,7 +6,7 @@ import io
 import logging.config
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any, TextIO
 from urllib.parse import quote, quote_plus
 
@@ -34,11 +34,14 @@ class _Masked(io.TextIOBase):
 
     def write(self, text: str) -> int:
         found = any(mark in text for mark in self._marks)
-        self._stream.write(redact(text, *self._secrets) if found else text)
+        # A log reader that went away must not stop a revision that prints.
+        with suppress(OSError):
+            self._stream.write(redact(text, *self._secrets) if found else text)
         return len(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        with suppress(OSError):
+            self._stream.flush()
 
     def isatty(self) -> bool:
         return self._stream.isatty()

@@ -96,10 +96,11 @@ class Watch:
         self._committing = _LIMIT in connection.info
         self.commits += self._committing
 
-    def _failed(self, _context: ExceptionContext) -> None:
-        # The event comes before the commit: a deferred constraint may still refuse it.
-        self.commits -= self._committing
-        self._committing = False
+    def _failed(self, context: ExceptionContext) -> None:
+        # The commit's event comes before it: a deferred constraint may still refuse it.
+        if context.statement is None:
+            self.commits -= self._committing
+            self._committing = False
 
     def _rolled_back(self, connection: Connection, *_: Any) -> None:
         # A lost connection has no info, and asking for it would try to connect again.

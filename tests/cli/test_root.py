@@ -190,6 +190,18 @@ def test_a_signal_ends_a_prompt_at_once(dbctl_process, number, code):
     assert dbctl_process("users", "count", "--format", "json").json() == {"users": 1}
 
 
+def test_a_signal_that_the_caller_ignores_stays_ignored(dbctl_process, tmp_path):
+    started = tmp_path / "started"
+    env = {"DBCTL_DATABASE__PASSWORD_COMMAND": f"sh -c 'touch {started}; sleep 1; echo x'"}
+    ignoring = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    with dbctl_process.start("health", env=env, **ignoring) as process:
+        while not started.exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
 def test_a_second_signal_does_not_cut_the_clean_up_short(dbctl_process, tmp_path):
     script = tmp_path / "slow.py"
     script.write_text(
