@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psycopg2
@@ -138,17 +138,26 @@ def test_a_killed_run_leaves_nothing_that_looks_like_a_backup(dbctl_process, dbc
     assert list((project / BACKUPS / ".partial").iterdir()) == []
 
 
+def dump_of(parent: int) -> int:
+    """The pg_dump that a run has started (/proc), once it dumps."""
+    for _ in range(400):
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                arguments = (process / "cmdline").read_bytes()
+                # pid (name) state parent …
+                mother = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+                if b"pg_dump\0" in arguments and b"--snapshot=" in arguments and mother == parent:
+                    return int(process.name)
+        time.sleep(0.02)
+    raise AssertionError("no pg_dump was started")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_killed_pg_dump_is_a_failure_with_nothing_left(dbctl_process, conninfo, project):
     with locked_table(conninfo):
         process = dbctl_process.start("backup")
         wait_for_dump(project)
-        for _ in range(100):
-            if children := subprocess.run(
-                ["pgrep", "-P", str(process.pid), "pg_dump"], capture_output=True, text=True, check=False
-            ).stdout.split():
-                os.kill(int(children[0]), signal.SIGKILL)
-                break
-            time.sleep(0.05)
+        os.kill(dump_of(process.pid), signal.SIGKILL)
         _, error = process.communicate(timeout=30)
     assert process.returncode == 6, error
     assert "SIGKILL" in error
