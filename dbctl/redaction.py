@@ -7,10 +7,13 @@ import re
 MASK = "****"
 
 # The password of a URL runs to the last `@` of the line: pasted unescaped it may hold `@`, `/` and blanks.
-_URL_PASSWORD = re.compile(r"(?P<head>\b[a-z][a-z0-9+.-]*://[^\s:/?#@]*):(?P<password>.*)@", re.IGNORECASE)
+_URL_PASSWORD = re.compile(
+    r"(?P<head>\b[a-z][a-z0-9+.-]*://[^\s:/?#@]*):(?P<password>.*)@", re.IGNORECASE | re.ASCII
+)
 _KEYWORD_PASSWORD = re.compile(
     r"(?P<head>\b\w*(?:password|passwd|secret|token)\s*=\s*)(?P<value>'(?:[^'\\]|\\.)*'|[^\s&'\"]+)",
-    re.IGNORECASE,
+    # ASCII: to libpq a no-break space is a letter like any other.
+    re.IGNORECASE | re.ASCII,
 )
 
 
