@@ -38,9 +38,10 @@ class Group:
     def command(
         self, name: str, *, emits: Emits = "", writes: bool = False, passes: bool = False
     ) -> Callable[[Function], Function]:
-        """Register a command: ``emits`` gives it --format and -o (a ``list`` has more formats than a ``report``), ``writes`` --yes and --confirm,
+        """Register a command.
 
-        ``passes`` takes unknown options as arguments, such as ``-1`` for a revision.
+        ``emits`` gives it --format and -o (a ``list`` has more formats than a ``report``), ``writes`` --yes and
+        --confirm; ``passes`` takes unknown options as arguments, such as ``-1`` for a revision.
         """
 
         def register(function: Function) -> Function:

@@ -68,11 +68,7 @@ _BY_PHRASE: tuple[tuple[tuple[str, ...], type[DbctlError], str, str], ...] = (
 
 def sqlstate(error: BaseException) -> str | None:
     """The SQLSTATE of a driver's error, through SQLAlchemy's wrapping, for asyncpg, psycopg2 and psycopg."""
-    for link in _chain(error):
-        state = getattr(link, "sqlstate", None) or getattr(link, "pgcode", None)
-        if isinstance(state, str):
-            return state
-    return None
+    return next((state for link in _chain(error) if (state := sqlstate_of(link))), None)
 
 
 def is_transient(error: BaseException) -> bool:
@@ -195,7 +191,3 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 def _first_line(text: str) -> str:
     return text.splitlines()[0].strip() if text else ""
-
-
-def _os_reason(error: OSError) -> str:
-    return error.strerror or str(error)

@@ -113,13 +113,12 @@ def driver_url(address: ConnInfo | None, driver: str) -> URL:
     words = address.asyncpg_arguments()
     listed = {name: words.pop(name) for name in ("host", "port")}
     query = {name: ",".join(map(str, v)) if isinstance(v, list) else str(v) for name, v in listed.items()}
-    passfile = {"passfile": words["passfile"]} if "passfile" in words else {}
     return URL.create(
         driver,
         username=address.role,
         password=address.password,
         database=address.database,
-        query={"dsn": words["dsn"], **query, **passfile},
+        query={"dsn": words["dsn"], **query},
     )
 
 
