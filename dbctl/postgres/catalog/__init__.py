@@ -1,0 +1,1 @@
+"""What a database's catalog says, as plain values."""
