@@ -15,7 +15,7 @@ from dbctl.redaction import redact
 
 @contextmanager
 def project_output(password: str | None) -> Iterator[None]:
-    """While the project's code runs: stdout is stderr, masked, and its logging configuration waits.
+    """While the project's code runs: stdout is stderr, masked, and its logging configuration is its own.
 
     env.py's ``fileConfig`` would switch off every logger that it does not name, and print beside our progress.
     """
@@ -49,14 +49,21 @@ class _Masked(io.TextIOBase):
 
 @contextmanager
 def _logging_left_alone() -> Iterator[None]:
-    kept = {name: getattr(logging.config, name) for name in ("fileConfig", "dictConfig")}
+    """Ignore the ini's logging; what the application configures (Airflow looks whether it did) ends with the run."""
+    kept, file_config = _loggers(), logging.config.fileConfig
     try:
-        for name in kept:
-            setattr(logging.config, name, _ignore)
+        logging.config.fileConfig = _ignore
         yield
     finally:
-        for name, function in kept.items():
-            setattr(logging.config, name, function)
+        logging.config.fileConfig = file_config
+        for logger, state in kept.items():
+            logger.handlers[:], logger.level, logger.propagate, logger.disabled = state
+
+
+def _loggers() -> dict[logging.Logger, tuple[list[logging.Handler], int, bool, bool]]:
+    root = logging.getLogger()
+    known = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    return {one: (one.handlers[:], one.level, one.propagate, one.disabled) for one in (root, *known)}
 
 
 def _ignore(*_given: Any, **_named: Any) -> None:
