@@ -2,7 +2,12 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.fixtures.server", "tests.fixtures.database", "tests.fixtures.cli"]
+pytest_plugins = [
+    "tests.fixtures.server",
+    "tests.fixtures.templates",
+    "tests.fixtures.database",
+    "tests.fixtures.cli",
+]
 
 # A late import, or a busy machine, is no failure of the property.
 settings.register_profile("dbctl", deadline=None)

@@ -34,7 +34,8 @@ class ProjectExited(Exception):
 class Environment:
     """One run of an env.py: Alembic's Config and ScriptDirectory, made for one address.
 
-    ``on_connect`` is called with each connection that env.py configures, before Alembic uses it.
+    ``on_connect`` is called with each connection that env.py configures, before Alembic uses it. ``instead`` runs
+    in env.py's place.
     """
 
     project: Project
@@ -42,7 +43,9 @@ class Environment:
     script: ScriptDirectory
     password: str | None
     on_connect: Callable[[Connection], None] | None = None
+    instead: Callable[[], None] | None = None
     one_transaction: bool = False
+    version_table_schema: str | None = None
 
     def run(self, steps: Steps, **options: Any) -> None:
         """Run env.py; ``steps`` gives the revisions to run, one at a time, ``options`` are Alembic's.
@@ -70,7 +73,7 @@ class Environment:
             # Alembic warns and goes on, with either of the two.
             warnings.filterwarnings("error", message="Revision .* is (present more than once|not present)")
             try:
-                self.script.run_env()
+                (self.instead or self.script.run_env)()
             except (SystemExit, KeyboardInterrupt) as error:
                 # Let through, it would end our process with the project's exit code.
                 reason = f"it raised {type(error).__name__}({error})"
@@ -80,6 +83,7 @@ class Environment:
         def configured(connection: Connection | None = None, *rest: Any, **options: Any) -> None:
             self.one_transaction |= connection is not None and connection.in_transaction()
             configure(connection, *rest, **options | {"transaction_per_migration": True})
+            self.version_table_schema = options.get("version_table_schema")
             if self.on_connect and connection is not None and not context.is_offline_mode():
                 self.on_connect(connection)
 
@@ -92,7 +96,7 @@ def make_environment(project: Project, address: ConnInfo | None, **options: Any)
     The URL is set in memory, so that no password stands in a file, in arguments or in the environment.
     ``options`` are what Alembic's own command line would have parsed.
     """
-    url = driver_url(address, _driver(project))
+    url = driver_url(address, choose_driver(project))
     config = _config(project, Namespace(x=list(project.x_arguments), **options))
     config.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%"))
     config.set_main_option("script_location", str(project.script_location).replace("%", "%%"))
@@ -134,9 +138,13 @@ def _config(project: Project, options: Namespace) -> Config:
     return Config(str(project.config), **extra, **given)
 
 
-def _driver(project: Project) -> str:
+def choose_driver(project: Project) -> str:
     """The project's own, else one that its env.py can use: the async template refuses psycopg2."""
     if project.driver:
         return project.driver
-    source = project.env_py.read_text(encoding="utf-8") if project.env_py.exists() else ""
-    return "postgresql+asyncpg" if _ASYNC.search(source) else _SYNC_DRIVER
+    return "postgresql+asyncpg" if _ASYNC.search(read_source(project)) else _SYNC_DRIVER
+
+
+def read_source(project: Project) -> str:
+    """The text of env.py; empty where there is none."""
+    return project.env_py.read_text(encoding="utf-8") if project.env_py.exists() else ""

@@ -28,7 +28,7 @@ def environment_error(error: BaseException, environment: Environment) -> DbctlEr
             read_graph(environment.project, environment.version_locations())
         except DbctlError as clearer:
             return clearer
-    message = _message(error, environment.password)
+    message = message_of(error, environment.password)
     if isinstance(error, CommandError):
         behind = "not up to date" in message
         hint = "`dbctl migrate up` first" if behind else "`dbctl migrate history` lists the revisions"
@@ -36,7 +36,7 @@ def environment_error(error: BaseException, environment: Environment) -> DbctlEr
     env_py = environment.project.env_py
     return translate(error, "the database of env.py") or Failed(
         f"the project's env.py failed: {message}",
-        why=f"in {_place(error, env_py)}; no revision ran",
+        why=f"in {place_in(error, env_py)}; no revision ran",
         hint="--debug shows the traceback; does `alembic current` work here?",
     )
 
@@ -62,12 +62,12 @@ def revision_error(
     ours = translate(error)
     kind = type(ours) if isinstance(ours, Busy | ConnectionLost) else MigrationFailed
     state = sqlstate(error)
-    place = _place(error, step.path)
+    place = place_in(error, step.path)
     details = [f"SQLSTATE {state}"] if state else []
     details += [f"in {place}", what_is_left(environment, heads, committed=committed)]
     verb = "was in flight" if kind is ConnectionLost else "failed"
     return kind(
-        f"revision {step.revision} {verb}: {_message(error, environment.password)}",
+        f"revision {step.revision} {verb}: {message_of(error, environment.password)}",
         why="; ".join(details),
         hint=_hint(kind, step, committed=committed),
     )
@@ -95,15 +95,21 @@ def _hint(kind: type[DbctlError], step: Step, *, committed: bool) -> str:
     return f"{undo}mend the revision and run {again}"
 
 
-def _message(error: BaseException, password: str | None) -> str:
+def message_of(error: BaseException, password: str | None) -> str:
+    """The first line of what was said, without the password; with the error's class where it is not the server's."""
     inner = getattr(error, "orig", None) or error
     text = _DRIVER_CLASS.sub("", str(inner).strip()).partition("\n")[0]
     known = sqlstate(error) or isinstance(error, CommandError)
     return redact(text if known else f"{type(inner).__name__}: {text}", password or "")
 
 
-def _place(error: BaseException, file: Path) -> str:
+def place_in(error: BaseException, file: Path) -> str:
     """The last line of ``file`` on the way to the error."""
+    line = line_in(error, file)
+    return f"{file}, line {line}" if line else str(file)
+
+
+def line_in(error: BaseException, file: Path) -> int | None:
+    """The number of that line; None where the error did not come through the file."""
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
-    return f"{file}, line {lines[-1]}" if lines else str(file)
+    return next((frame.lineno for frame in reversed(frames) if Path(frame.filename) == file), None)

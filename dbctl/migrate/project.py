@@ -119,7 +119,10 @@ class _Options:
         return match[1].replace("postgres+", "postgresql+") if match else ""
 
     def _split(self, text: str) -> list[str]:
-        named = self.text("path_separator") or self.text("version_path_separator")
+        if not text:
+            return []
+        # Alembic's own template had a comment on this line for years, which only a version_locations brings up.
+        named = (self.text("path_separator") or self.text("version_path_separator")).partition("#")[0].strip()
         if named and named not in _SEPARATORS:
             raise SettingsError(
                 f"bad value for path_separator in {self.source}", hint=f"one of {', '.join(_SEPARATORS)}"
@@ -168,14 +171,14 @@ def _base(location: str, config: Path) -> Path:
 
 
 def _locate(location: str, base: Path, search: list[str] | tuple[str, ...]) -> Path:
-    package, colon, resource = location.partition(":")
-    if not colon or Path(location).is_absolute():
+    package, *folders = location.split(":")
+    if not folders or Path(location).is_absolute():
         return base / location
     # Finding a top-level package runs none of its code; its sub-packages are folders.
     top, *parts = package.split(".")
     spec = PathFinder.find_spec(top, [*search, *sys.path])
     places = list(spec.submodule_search_locations or ()) if spec else []
-    return Path(places[0] if places else base / top).joinpath(*parts, resource)
+    return Path(places[0] if places else base / top).joinpath(*parts, *folders)
 
 
 def _existing(folder: Path, source: Path) -> Path:

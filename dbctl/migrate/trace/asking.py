@@ -1,0 +1,115 @@
+"""Our own questions on the project's connection: past SQLAlchemy, so that it notices nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+from contextlib import closing
+from typing import Any
+
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import Dialect
+
+# As bytes: the project's client_encoding may lack a letter of what we ask for.
+_AS_BYTES = "SELECT encode(convert_to({}, getdatabaseencoding()), 'base64')"
+_OIDS = "string_to_array(CAST(:{} AS text), ',')::oid[]"
+OBSERVE = _AS_BYTES.format(
+    "pg_catalog.dbctl_observe(pg_catalog.current_schemas(true)::text[], "
+    f"CAST(:floor AS text)::oid, CAST(:ceiling AS text)::oid, {_OIDS.format('also')})"
+)
+READ_RELATIONS = _AS_BYTES.format(
+    "pg_catalog.dbctl_relations(nullif(CAST(:since AS text), '')::xid, nullif(CAST(:last AS text), '')::xid8)"
+)
+READ_TABLES = _AS_BYTES.format(f"pg_catalog.dbctl_tables({_OIDS.format('oids')})")
+READ_SOURCE = _AS_BYTES.format("""(
+    SELECT min(p.prosrc)
+    FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    WHERE p.proname = CAST(:name AS text) AND l.lanname = 'sql'
+)""")
+# Functions of users in languages that may run any statement.
+MADE_FUNCTIONS = _AS_BYTES.format("""(
+    SELECT json_agg(p.proname)::text
+    FROM pg_catalog.pg_proc p
+    JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    WHERE lower(p.proname) = ANY (string_to_array(CAST(:names AS text), ','))
+      AND l.lanname NOT IN ('internal', 'c') AND p.oid >= 16384
+)""")
+# Which tables have a column of these types, of an array of one, or of a domain over one.
+READ_TYPE_USERS = _AS_BYTES.format("""(
+    WITH RECURSIVE wanted (oid) AS (
+        SELECT t.oid
+        FROM json_array_elements(CAST(:types AS json)) w (name)
+        JOIN pg_catalog.pg_type t ON t.typname = w.name ->> 1
+        JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+        WHERE n.nspname = w.name ->> 0
+           OR (w.name ->> 0 = '' AND n.nspname = ANY (pg_catalog.current_schemas(true)))
+        UNION
+        SELECT t.oid
+        FROM wanted
+        JOIN pg_catalog.pg_type t ON t.typbasetype = wanted.oid OR t.typelem = wanted.oid AND t.typlen = -1
+    )
+    SELECT json_agg(DISTINCT c.oid::int8)::text
+    FROM wanted
+    JOIN pg_catalog.pg_attribute a ON a.atttypid = wanted.oid AND NOT a.attisdropped
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'm')
+)""")
+
+
+class Asking:
+    """Puts questions to the server through a cursor of the driver, on a connection that SQLAlchemy has.
+
+    SQLAlchemy would begin a transaction of its own for them and call the listeners again. The driver begins
+    one too: where none was open, ``rollback`` ends it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._dialect = connection.dialect
+        self._dbapi = connection.connection
+
+    def ask(self, question: str, **values: str) -> str:
+        """The document that a question of this module answers with; ``values`` are its parameters."""
+        (answer,) = self.row(question, **values)
+        return base64.b64decode(answer or "").decode(errors="replace")
+
+    def row(self, question: str, **values: str) -> Any:
+        """The first row that a query gives."""
+        sql, names = _prepared(self._dialect, question)
+        parameters = values if names is None else tuple(values[name] for name in names)
+        with closing(self._dbapi.cursor()) as cursor:
+            # None where there are none: a driver that formats strings then leaves percent signs alone.
+            cursor.execute(sql, parameters or None)
+            return cursor.fetchone()
+
+    def number(self, query: str) -> int:
+        """The number that a query without parameters gives, whatever names stand in it."""
+        with closing(self._dbapi.cursor()) as cursor:
+            cursor.execute(query)
+            (number,) = cursor.fetchone() or (0,)
+            return int(number)
+
+    def run(self, command: str, parameters: Any = None) -> None:
+        """Run a command in the driver's words; what it gives back is not fetched."""
+        with closing(self._dbapi.cursor()) as cursor:
+            cursor.execute(command, parameters)
+
+    def rollback(self) -> None:
+        """End the transaction that the driver began for a question."""
+        self._dbapi.rollback()
+
+
+def document(answer: str) -> Any:
+    """An answer as plain values."""
+    return json.loads(answer or "null")
+
+
+_cache: dict[tuple[str, str, str], tuple[str, list[str] | None]] = {}
+
+
+def _prepared(dialect: Dialect, question: str) -> tuple[str, list[str] | None]:
+    """The question in the driver's words, and the order of its parameters where they go by place."""
+    key = (dialect.driver, dialect.paramstyle, question)
+    if key not in _cache:
+        compiled = text(question).compile(dialect=dialect)
+        _cache[key] = str(compiled), list(compiled.positiontup or ()) if compiled.positional else None
+    return _cache[key]

@@ -1,0 +1,307 @@
+"""Gives Alembic the revisions of a run one by one, traced or not, and gets over those that fail."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial, update_wrapper
+from pathlib import Path
+from typing import Any
+
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from dbctl.database.guard import Attempt, Guard
+from dbctl.errors import DbctlError
+from dbctl.migrate.environment import Environment
+from dbctl.migrate.failure import line_in
+from dbctl.migrate.model import Direction, Step
+from dbctl.migrate.revisions import no_revisions
+from dbctl.migrate.trace.explain import failure_of, may_follow, missing_extension
+from dbctl.migrate.trace.ground import Ground, commit, roll_back
+from dbctl.migrate.trace.limits import Limit
+from dbctl.migrate.trace.merge import merged
+from dbctl.migrate.trace.model import Failure, RevisionTrace
+from dbctl.migrate.trace.scratch import Scratch
+from dbctl.migrate.trace.version_table import make_room
+from dbctl.migrate.watch import Stopped
+
+Key = tuple[str, str]
+Progress = Callable[[Step], None]
+# What may commit before its end, and is then not undone by a rollback.
+_COMMITS = re.compile(rb"autocommit|concurrently|\bcommit\b", re.IGNORECASE)
+
+
+class Restart(BaseException):
+    """The present run of env.py is of no more use: its connection, or its database, has to be made again."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What is known over all runs of env.py that one trace takes; a key is a database and a revision.
+
+    ``stamped`` are not run any more. ``first`` are those that failed on rows and wait for a run without.
+    """
+
+    chosen: frozenset[str]
+    traces: dict[Key, RevisionTrace] = field(default_factory=dict)
+    first: dict[Key, RevisionTrace] = field(default_factory=dict)
+    stamped: set[Key] = field(default_factory=set)
+    heads: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    in_flight: Key | None = None
+    opened: bool = False
+    finished: bool = False
+    restart: bool = False
+    to_keep: str | None = None
+    to_reset: str | None = None
+    fatal: DbctlError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """``undone``: if it failed, nothing is left of it. ``disconnected``: it took the connection along."""
+
+    trace: RevisionTrace
+    undone: bool = True
+    disconnected: bool = False
+
+
+@dataclass(slots=True)
+class Course:
+    """``steps`` is what Alembic calls as ``fn``: all revisions up to ``targets`` (all heads, if empty).
+
+    A revision that fails is rolled back and stamped, so that the next one has its turn.
+    """
+
+    environment: Environment
+    scratch: Scratch
+    targets: tuple[str, ...]
+    ledger: Ledger
+    grounds: dict[str, Ground]
+    limit: Limit
+    guard: Guard
+    progress: Progress
+    asked: list[Attempt] = field(default_factory=list)
+
+    def steps(self, heads: Any, context: MigrationContext) -> Iterator[RevisionStep]:
+        """Yield each step to Alembic, whose function of the revision is replaced by ours around it."""
+        connection, script = _connection(context), self.environment.script
+        self.ledger.opened, self.ledger.finished = True, False
+        if not script.get_heads():
+            raise no_revisions(self.environment.version_locations())
+        database = str(connection.exec_driver_sql("SELECT current_database()").scalar_one())
+        steps = self._choose(script, heads)
+        make_room((step.revision.revision for step in steps), context, connection)
+        commit(connection)
+        for number, step in enumerate(steps, 1):
+            if self.limit.stopping:
+                raise Stopped
+            self.ledger.in_flight = database, step.revision.revision
+            self.progress(_told(number, len(steps), step))
+            ours = partial(self._run, self.grounds[database], context, step, step.migration_fn)
+            # Alembic logs each step by its function's name.
+            step.migration_fn = update_wrapper(ours, step.migration_fn)
+            yield step
+            # Where env.py opened one transaction for all, this is what makes it one a revision.
+            commit(connection)
+            self.ledger.in_flight = None
+        self.ledger.heads[database] = tuple(sorted(context.get_current_heads()))
+        self.ledger.finished = True
+
+    @property
+    def refused_before(self) -> tuple[Attempt, ...]:
+        """What env.py itself was refused, and went on without."""
+        return tuple(attempt for attempt in self.guard.refused if attempt not in self.asked)
+
+    def note_failure(self, key: Key, failure: Failure) -> None:
+        """A revision failed outside of its own function: at its commit, or when it was stamped."""
+        revision = key[1]
+        self.scratch.skipped[revision] = failure.message
+        if (trace := self.ledger.traces.get(key)) and trace.failure is None:
+            self.ledger.traces[key] = replace(trace, failure=failure)
+
+    def _restart(self) -> Restart:
+        self.ledger.restart = True
+        return Restart()
+
+    def _choose(self, script: ScriptDirectory, heads: Iterable[str]) -> list[Any]:
+        applied = _closure(script, heads)
+        wanted = [script.get_revision(name) for name in self.targets or script.get_heads()]
+        below = _closure(script, [parent for one in wanted for parent in one._all_down_revisions])  # noqa: SLF001
+        missing = tuple(one.revision for one in wanted if one.revision not in applied | below)
+        # Alembic's own commands call the same function, with one target; it takes several, none below another.
+        return list(script._upgrade_revs(missing, heads)) if missing else []  # type: ignore[arg-type]  # noqa: SLF001
+
+    def _run(
+        self, ground: Ground, context: MigrationContext, step: RevisionStep, upgrade: Any, **given: Any
+    ) -> None:
+        """In the place of a revision's own function."""
+        key = ground.database, step.revision.revision
+        if key in self.ledger.stamped:
+            return
+        work = partial(upgrade, **given)
+        if step.revision.revision in self.ledger.chosen and key not in self.ledger.traces:
+            self._trace(key, ground, context, step, work)
+        else:
+            self._replay(ground, context, step, work)
+
+    def _replay(
+        self, ground: Ground, context: MigrationContext, step: RevisionStep, work: Callable[[], None]
+    ) -> None:
+        connection, revision = _connection(context), step.revision.revision
+        ground.publishing = None
+        error = self._execute(work, connection, revision)
+        if error is None:
+            return
+        failure = failure_of(error, self.limit.seconds, struck=self.limit.struck)
+        self.scratch.skipped.setdefault(revision, failure.message)
+        if not roll_back(connection):
+            self.ledger.stamped.add((ground.database, revision))
+            raise self._restart()
+
+    def _trace(
+        self,
+        key: Key,
+        ground: Ground,
+        context: MigrationContext,
+        step: RevisionStep,
+        work: Callable[[], None],
+    ) -> None:
+        first = self.ledger.first.pop(key, None)
+        if first is None and ground.should_be_kept and _may_commit(step):
+            self.ledger.to_keep = ground.database
+            raise self._restart()
+        memory, refused = _remembered(context), len(self.guard.refused)
+        attempt = self._attempt(ground, context, step, work, rows=first is None)
+        explained = self.limit.struck or len(self.guard.refused) > refused
+        if attempt.trace.failure and ground.has_rows and not explained:
+            first = attempt.trace
+            if not attempt.undone:
+                self.ledger.first[key] = first
+                self.ledger.to_reset = ground.database
+                raise self._restart()
+            ground.empty(_connection(context))
+            context.impl.memo = memory
+            attempt = self._attempt(ground, context, step, work, rows=False)
+        self.ledger.traces[key] = trace = merged(first, attempt.trace) if first else attempt.trace
+        if trace.failure and not trace.failure.on_rows:
+            self.scratch.skipped[step.revision.revision] = trace.failure.message
+        if attempt.disconnected:
+            self.ledger.stamped.add(key)
+            raise self._restart()
+
+    def _attempt(
+        self,
+        ground: Ground,
+        context: MigrationContext,
+        step: RevisionStep,
+        work: Callable[[], None],
+        *,
+        rows: bool,
+    ) -> _Attempt:
+        """Run a revision once, and roll it back if it fails."""
+        connection, script = _connection(context), step.revision
+        notes = ground.fill(connection) if rows else ()
+        path, refused, commits = Path(script.path), len(self.guard.refused), ground.engines.commits
+        publishing, keyless = ground.publications(self.scratch.observer(ground.database), path)
+        ground.recorder.start(connection, script.revision, path)
+        started = time.monotonic()
+        error = self._execute(work, connection, script.revision)
+        took = time.monotonic() - started
+        statements = ground.recorder.finish()
+        ground.noticed(statements)
+        trace = RevisionTrace(
+            revision=script.revision,
+            message=_message(step),
+            path=path,
+            statements=statements,
+            duration_seconds=took,
+            notes=(*notes, *self._swallowed(refused, error)),
+            seeded=ground.seeded,
+            publishing=publishing,
+            keyless=keyless,
+        )
+        if error is None:
+            return _Attempt(trace)
+        committed = ground.engines.commits > commits or any(one.mode == "autocommit" for one in statements)
+        connected = roll_back(connection)
+        return _Attempt(
+            self._failed(trace, error), undone=connected and not committed, disconnected=not connected
+        )
+
+    def _failed(self, trace: RevisionTrace, error: BaseException) -> RevisionTrace:
+        failure = failure_of(error, self.limit.seconds, struck=self.limit.struck)
+        follows = tuple(self.scratch.skipped) if may_follow(failure) else ()
+        notes = trace.notes
+        if self.limit.struck:
+            notes += (f"{failure.message}; what it would have done after that is not known",)
+        return replace(
+            trace,
+            failure=failure,
+            failed_line=line_in(error, trace.path),
+            consequence_of=follows,
+            notes=notes,
+        )
+
+    def _swallowed(self, before: int, error: BaseException | None) -> Iterator[str]:
+        """What the revision was refused and did not fail of."""
+        for attempt in self.guard.refused[before:]:
+            self.asked.append(attempt)
+            if str(attempt) not in str(error):
+                yield f"{attempt}: refused on scratch"
+
+    def _execute(
+        self, work: Callable[[], None], connection: Connection, revision: str
+    ) -> BaseException | None:
+        """Run a revision to its commit, deferred constraints included; its error, if it ends with one."""
+        try:
+            with self.limit.revision():
+                work()
+                commit(connection)
+        except BaseException as error:
+            self.limit.leave()
+            if self.limit.stopping:
+                raise Stopped from error
+            if fatal := missing_extension(error, revision, self.scratch.major):
+                self.ledger.fatal = fatal
+                raise self._restart() from error
+            return error
+        return None
+
+
+def _connection(context: MigrationContext) -> Connection:
+    assert context.connection is not None  # noqa: S101 - only offline there is none
+    return context.connection
+
+
+def _remembered(context: MigrationContext) -> dict[Any, Any]:
+    """What SQLAlchemy believes to have created in this run: types that a rollback takes away again."""
+    memory = context.impl.memo.items()
+    return {name: set(value) if isinstance(value, set) else value for name, value in memory}
+
+
+def _closure(script: ScriptDirectory, heads: Iterable[str]) -> set[str]:
+    seen: set[str] = set()
+    waiting = list(heads)
+    while waiting:
+        found = script.get_revision(waiting.pop())
+        if found.revision not in seen:
+            seen.add(found.revision)
+            waiting.extend(found._all_down_revisions)  # noqa: SLF001 - with what it depends on
+    return seen
+
+
+def _may_commit(step: RevisionStep) -> bool:
+    return bool(_COMMITS.search(Path(step.revision.path).read_bytes()))
+
+
+def _message(step: RevisionStep) -> str:
+    return (step.revision.doc or "").partition("\n")[0]
+
+
+def _told(number: int, total: int, step: RevisionStep) -> Step:
+    script = step.revision
+    return Step(number, total, Direction.UP, script.revision, _message(step), Path(script.path))

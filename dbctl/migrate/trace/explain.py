@@ -1,0 +1,97 @@
+"""Says why a project, or one of its revisions, can't run on scratch, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from dbctl.database.errors import sqlstate
+from dbctl.database.guard import Guard, LedAway
+from dbctl.errors import DbctlError, Failed, Refused, ToolMissing
+from dbctl.migrate.environment import Environment
+from dbctl.migrate.failure import environment_error, message_of
+from dbctl.migrate.trace.model import Failure
+
+_NO_EXTENSION = re.compile(
+    r'extension "(?P<name>[^"]+)" is not available'
+    r'|could not open extension control file ".*/(?P<file>[^/"]+)\.control"'
+)
+_NAME_IT = "name the variable that it reads in migrate.url_variables"
+_EXTENSION_STATES = {"0A000", "58P01"}
+# Undefined objects: what an earlier revision should have made.
+_UNDEFINED = {"42P01", "42703", "42704", "42883", "3F000", "42P10"}
+
+
+def failure_of(error: BaseException, seconds: float, *, struck: bool) -> Failure:
+    """A revision's error as a value; ``struck``: we ended it, after its ``seconds``."""
+    if struck:
+        return Failure("57014", f"stopped after {seconds:g} s, the time that a revision has on scratch")
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        return Failure("", f"it raised {type(error).__name__}({error})")
+    if isinstance(error, LedAway):
+        return Failure("", str(error))
+    return Failure(sqlstate(error) or "", message_of(error, None))
+
+
+def may_follow(failure: Failure) -> bool:
+    """Whether it looks like the consequence of an earlier revision that did not run."""
+    return failure.sqlstate in _UNDEFINED or failure.message.startswith(("KeyError", "NoSuchTableError"))
+
+
+def missing_extension(error: BaseException, revision: str, major: int) -> DbctlError | None:
+    """The error of a CREATE EXTENSION that the scratch server can't serve."""
+    found = _NO_EXTENSION.search(str(error)) if sqlstate(error) in _EXTENSION_STATES else None
+    if found is None:
+        return None
+    name = found["name"] or found["file"]
+    return ToolMissing(
+        f"the scratch server lacks the extension {name}",
+        why=f"revision {revision} creates it, and PostgreSQL {major} here came without it",
+        hint="name a server that has it and may be written: --scratch-url postgresql://…",
+    )
+
+
+def run_error(error: BaseException, environment: Environment, guard: Guard) -> DbctlError:
+    """What ended env.py, or the loading of the revisions, before any revision could be blamed."""
+    if isinstance(error, DbctlError) and not isinstance(error, LedAway):
+        return error
+    if attempt := next((one for one in reversed(guard.refused) if one.is_database), None):
+        return Refused(
+            f"env.py leads to {attempt.address}",
+            why=f"{attempt}; it must never get there from a scratch run",
+            hint=f"{_NAME_IT}, or run with --isolated",
+        )
+    if guard.refused:
+        return Refused(
+            f"env.py asks the network for {guard.refused[-1].address}",
+            why=f"{guard.refused[-1]}; then it failed: {message_of(error, environment.password)}",
+            hint=f"--allow-network, or --isolated; if that is its database, {_NAME_IT}",
+        )
+    if missing := next((one for one in _chain(error) if isinstance(one, ImportError)), None):
+        return _not_installed(missing, environment)
+    ours = environment_error(error, environment)
+    if ours.hint.startswith("--debug"):
+        ours.hint += " --isolated runs without it"
+    return ours
+
+
+def _not_installed(error: ImportError, environment: Environment) -> DbctlError:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<")]
+    folders = environment.version_locations()
+    revision = next((f.filename for f in frames if Path(f.filename).parent in folders), None)
+    hint = "install it where dbctl runs"
+    return Failed(
+        f"{Path(revision).name if revision else 'env.py'} imports {error.name or error}, which is not installed here",
+        why=f"{error} (in {frames[-1].filename}, line {frames[-1].lineno})" if frames else str(error),
+        hint=f"{hint}; --isolated spares env.py only" if revision else f"{hint}, or run with --isolated",
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

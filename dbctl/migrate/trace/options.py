@@ -1,0 +1,20 @@
+"""How revisions are to be run on scratch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOptions:
+    """``isolated`` runs an env.py of ours in place of the project's; ``rows`` puts rows into its tables first.
+
+    ``url_variables`` are the environment variables that lead the project to its database. Sockets other
+    than the scratch server's are refused unless ``allow_network``.
+    """
+
+    isolated: bool = False
+    time_limit_seconds: float = 30
+    rows: bool = True
+    allow_network: bool = False
+    url_variables: tuple[str, ...] = ("DATABASE_URL",)
