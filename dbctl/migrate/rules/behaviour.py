@@ -1,0 +1,169 @@
+"""Triggers, row security and foreign keys of new tables: brief locks, and behaviour that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dbctl.migrate.rules.facts import named, operations, shown
+from dbctl.migrate.rules.model import Hazard, Level
+from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
+from dbctl.postgres.lock_modes import LockMode
+from dbctl.postgres.sql.operations import (
+    AddConstraint,
+    Constraint,
+    CreatePolicy,
+    CreateTable,
+    CreateTrigger,
+    Drop,
+    SetRowSecurity,
+    ToggleTrigger,
+)
+
+CREATE_TABLE_FK = hazard(
+    Hazard(
+        id="create-table-fk",
+        level=Level.CAUTION,
+        effect="blocking",
+        why="The foreign key of the new table lets no write to the referenced one through until the commit.",
+        safe=(
+            (
+                'op.execute("CREATE TABLE {child} (id bigint PRIMARY KEY, {column} bigint)")\n'
+                'op.execute("CREATE INDEX {child}_{column}_idx ON {child} ({column})")'
+            ),
+            (
+                'op.execute("ALTER TABLE {child} ADD CONSTRAINT {child}_{column}_fkey '
+                'FOREIGN KEY ({column}) REFERENCES {table} NOT VALID")'
+            ),
+            'op.execute("ALTER TABLE {child} VALIDATE CONSTRAINT {child}_{column}_fkey")',
+        ),
+        lock=LockMode.SHARE_ROW_EXCLUSIVE,
+    )
+)
+CREATE_TRIGGER = hazard(
+    Hazard(
+        id="create-trigger",
+        level=Level.CAUTION,
+        effect="breaking code",
+        why="From the commit on the trigger runs for all that running code writes, and while it is made writes wait.",
+        safe=(
+            (
+                "# dbctl: accept create-trigger because running code is ready for what it does\n"
+                'op.execute("CREATE TRIGGER {trigger} BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()")'
+            ),
+        ),
+        lock=LockMode.SHARE_ROW_EXCLUSIVE,
+    )
+)
+TOGGLE_TRIGGER = hazard(
+    Hazard(
+        id="toggle-trigger",
+        level=Level.CAUTION,
+        effect="breaking code",
+        why="Until it is switched back, no row that anybody writes gets what the trigger did (keys, audit, totals).",
+        safe=(
+            (
+                "# dbctl: accept toggle-trigger because nobody relies on it any more\n"
+                'op.execute("ALTER TABLE {table} DISABLE TRIGGER {trigger}")'
+            ),
+        ),
+        lock=LockMode.SHARE_ROW_EXCLUSIVE,
+    )
+)
+DROP_TRIGGER = hazard(
+    Hazard(
+        id="drop-trigger",
+        level=Level.CAUTION,
+        effect="breaking code",
+        why="What running code leaves to the trigger is not done any more; reads and writes wait while it goes.",
+        safe=(
+            (
+                "# dbctl: accept drop-trigger because no running code relies on it\n"
+                'op.execute("DROP TRIGGER IF EXISTS {trigger} ON {table}")'
+            ),
+        ),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+RLS_ENABLE = hazard(
+    Hazard(
+        id="rls-enable",
+        level=Level.DANGER,
+        effect="breaking code",
+        why="Rows that no policy lets through vanish for every role but the owner and superusers, without an error.",
+        safe=(
+            'op.execute("CREATE POLICY {table}_all ON {table} USING (true) WITH CHECK (true)")',
+            (
+                "# dbctl: accept rls-enable because a permissive policy lets every row through for now\n"
+                'op.execute("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")'
+            ),
+        ),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+
+
+@rule(CREATE_TABLE_FK, CreateTable, AddConstraint)
+def create_table_fk(operation: CreateTable | AddConstraint, scene: Scene) -> Iterator[Hit]:
+    """A table made in this revision that refers to one that was there."""
+    if isinstance(operation, AddConstraint):
+        keys: tuple[Constraint, ...] = () if scene.table(operation.table) else (operation.constraint,)
+    else:
+        keys = (*operation.constraints, *(c for column in operation.columns for c in column.constraints))
+    for key in keys:
+        parent = scene.table(key.references) if key.references else None
+        if parent is not None:
+            column = (key.columns or ("parent_id",))[0]
+            yield Hit(shown([parent]), named(parent, child=str(operation.table), column=column))
+
+
+@rule(CREATE_TRIGGER, CreateTrigger)
+def create_trigger(operation: CreateTrigger, scene: Scene) -> Iterator[Hit]:
+    """On a table that was there."""
+    table = scene.table(operation.table)
+    if table is not None:
+        yield Hit(shown([table]), named(table, trigger=operation.name))
+
+
+@rule(TOGGLE_TRIGGER, ToggleTrigger)
+def toggle_trigger(operation: ToggleTrigger, scene: Scene) -> Iterator[Hit]:
+    """ENABLE or DISABLE TRIGGER on a table that was there."""
+    table = scene.table(operation.table)
+    if table is not None:
+        why = "Rows written while it was off stay as they are." if operation.enabled else ""
+        yield Hit(shown([table]), named(table, trigger=operation.trigger), why)
+
+
+@rule(DROP_TRIGGER, Drop)
+def drop_trigger(operation: Drop, scene: Scene) -> Iterator[Hit]:
+    """A trigger that was there, and that the same transaction does not make again."""
+    if operation.kind != "trigger" or not operation.tables:
+        return
+    table, trigger = scene.table(operation.tables[0]), operation.names[0].name
+    if table is None or trigger not in table.triggers:
+        return
+    again = any(
+        isinstance(other, CreateTrigger) and other.name == trigger
+        for later in scene.later_in_transaction
+        for other in operations(later)
+    )
+    if not again:
+        yield Hit(shown([table]), named(table, trigger=trigger))
+
+
+@rule(RLS_ENABLE, SetRowSecurity, CreatePolicy)
+def rls_enable(operation: SetRowSecurity | CreatePolicy, scene: Scene) -> Iterator[Hit]:
+    """Row security switched on, or a policy added or changed where it is on already."""
+    table = scene.table(operation.table)
+    if table is None:
+        return
+    if isinstance(operation, CreatePolicy):
+        if table.row_security:
+            why = f"Policy {operation.name} changes at once which rows are seen."
+            yield Hit(shown([table]), named(table), why, Level.CAUTION)
+    elif operation.action in {"enable", "force"} and not (
+        operation.action == "enable" and table.row_security
+    ):
+        why = "" if table.policies else "It has no policy: nobody else sees a row."
+        if operation.action == "force":
+            why = "FORCE hides them from the owner as well."
+        yield Hit(shown([table]), named(table), why)

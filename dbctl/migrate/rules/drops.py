@@ -1,0 +1,346 @@
+"""Drops and TRUNCATE: what is lost, and which running code meets the gap."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from dbctl.migrate.rules.facts import (
+    column_is_new,
+    found,
+    index_is_new,
+    named,
+    operations,
+    schema_is_new,
+    shown,
+)
+from dbctl.migrate.rules.model import Hazard, Level
+from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule, statement_rule
+from dbctl.postgres.catalog.model import Index, Table
+from dbctl.postgres.lock_modes import LockMode
+from dbctl.postgres.sql.operations import (
+    CreateIndex,
+    CreateMaterializedView,
+    CreateView,
+    Drop,
+    DropColumn,
+    Truncate,
+)
+
+_DROP_TABLE = (
+    "# dbctl: accept drop-table because no running code has used it for a release\n"
+    'op.execute("DROP TABLE {table}")'
+)
+_DROP_COLUMN = (
+    "# dbctl: accept drop-column because no running code has mapped it for a release\n"
+    'op.drop_column("{table}", "{column}")'
+)
+
+DROP_INDEX = hazard(
+    Hazard(
+        id="drop-index",
+        level=Level.CAUTION,
+        effect="blocking",
+        why="DROP INDEX locks its table against reads and writes, until the revision is committed.",
+        safe=(
+            (
+                "with op.get_context().autocommit_block():\n"
+                '    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {index}")'
+            ),
+        ),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+REPLACE_INDEX = hazard(
+    Hazard(
+        id="replace-index",
+        level=Level.CAUTION,
+        effect="blocking",
+        why="The old index goes before the new one is there: in between, its queries read the whole table.",
+        safe=(
+            (
+                "with op.get_context().autocommit_block():\n"
+                '    op.create_index("{index}", "{table}", ["{column}"], postgresql_concurrently=True)'
+            ),
+            (
+                "with op.get_context().autocommit_block():\n"
+                '    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {old_index}")'
+            ),
+        ),
+    )
+)
+DROP_TABLE = hazard(
+    Hazard(
+        id="drop-table",
+        level=Level.DANGER,
+        effect="losing data",
+        why="The table's rows are gone, and code that still uses it fails.",
+        safe=(_DROP_TABLE,),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+DROP_COLUMN = hazard(
+    Hazard(
+        id="drop-column",
+        level=Level.DANGER,
+        effect="breaking code",
+        why="The column's values are gone, and running code that maps it fails at its next SELECT or INSERT.",
+        safe=(_DROP_COLUMN,),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+DROP_COLUMN_DEPENDENTS = hazard(
+    Hazard(
+        id="drop-column-dependents",
+        level=Level.CAUTION,
+        effect="losing data",
+        why="Indexes and constraints over several columns go silently with any one of them.",
+        safe=(
+            (
+                "with op.get_context().autocommit_block():\n"
+                '    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {dependent}")'
+            ),
+            _DROP_COLUMN,
+        ),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+DROP_SCHEMA = hazard(
+    Hazard(
+        id="drop-schema",
+        level=Level.DANGER,
+        effect="losing data",
+        why="DROP SCHEMA … CASCADE takes along all that the schema holds, and what elsewhere depends on it.",
+        safe=(
+            (
+                "# Drop what it holds first, a table a revision; without CASCADE this fails while anything is left.\n"
+                'op.execute("DROP SCHEMA {schema}")'
+            ),
+        ),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+DROP_DATABASE = hazard(
+    Hazard(
+        id="drop-database",
+        level=Level.DANGER,
+        effect="losing data",
+        why="A revision that drops a database loses all of it, and can't be undone.",
+        safe=("# A database is dropped by hand, after a proven backup; never by a revision.",),
+    )
+)
+TRUNCATE = hazard(
+    Hazard(
+        id="truncate",
+        level=Level.DANGER,
+        effect="losing data",
+        why="TRUNCATE removes all rows and locks the table against reads and writes.",
+        safe=(
+            (
+                "with op.get_context().autocommit_block():\n"
+                "    while op.get_bind().exec_driver_sql(\n"
+                '        "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} LIMIT 1000)"\n'
+                "    ).rowcount:\n"
+                "        pass"
+            ),
+        ),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+TRUNCATE_CASCADE = hazard(
+    Hazard(
+        id="truncate-cascade",
+        level=Level.DANGER,
+        effect="losing data",
+        why="CASCADE empties every table that refers to it too, and those that refer to them.",
+        safe=TRUNCATE.safe,
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+DROP_VIEW = hazard(
+    Hazard(
+        id="drop-view",
+        level=Level.DANGER,
+        effect="breaking code",
+        why="Code that reads the view fails as soon as the revision is committed.",
+        safe=(
+            (
+                "# dbctl: accept drop-view because no running code has read it for a release\n"
+                'op.execute("DROP VIEW {table}")'
+            ),
+        ),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+
+
+@rule(DROP_INDEX, Drop)
+def drop_index(operation: Drop, scene: Scene) -> Iterator[Hit]:
+    """DROP INDEX without CONCURRENTLY, of an index that was there."""
+    if operation.kind == "index" and not operation.concurrently:
+        for table, index in _indexes(operation, scene):
+            yield Hit(shown([table]), named(table, index=index.name))
+
+
+@rule(REPLACE_INDEX, CreateIndex)
+def replace_index(operation: CreateIndex, scene: Scene) -> Iterator[Hit]:
+    """An index that serves what one dropped before did: its first columns are the dropped one's."""
+    table = scene.table(operation.table)
+    if table is None:
+        return
+    for old in _dropped_indexes(scene, table):
+        count = len(old.columns)
+        if old.valid and operation.columns[:count] == old.columns and "" not in old.columns:
+            names = named(
+                table, index=f"{operation.name}_new", column=operation.columns[0], old_index=old.name
+            )
+            yield Hit(shown([table]), names, f"{operation.name or 'It'} takes the place of {old.name}.")
+
+
+@rule(DROP_TABLE, Drop)
+def drop_table(operation: Drop, scene: Scene) -> Iterator[Hit]:
+    """A table that was there."""
+    if operation.kind in {"table", "foreign table"}:
+        for table in found(scene, operation.names):
+            parents = sorted(
+                {c.references for c in table.constraints if c.references} - {table.relation.shown}
+            )
+            whys = [f"Its foreign keys lock {', '.join(parents)} too."] if parents else []
+            if scene.statement.dropped:
+                whys.append(f"CASCADE takes {', '.join(scene.statement.dropped)} along.")
+            yield Hit(shown([table]), named(table), " ".join(whys))
+
+
+@rule(DROP_COLUMN, DropColumn)
+def drop_column(operation: DropColumn, scene: Scene) -> Iterator[Hit]:
+    """A column that was there before the revision."""
+    table = scene.table(operation.table)
+    if table and operation.column in table.columns and not column_is_new(scene, table, operation.column):
+        yield Hit(shown([table]), named(table, column=operation.column))
+
+
+@statement_rule(DROP_COLUMN)
+def columns_of_a_type(scene: Scene) -> Iterator[Hit]:
+    """Columns that go with their type, domain or extension: DROP … CASCADE."""
+    if any(isinstance(operation, DropColumn) for operation in operations(scene.statement)):
+        return
+    locked = {f"{lock.relation.schema}.{lock.relation.name}": lock.relation for lock in scene.statement.locks}
+    for gone in scene.statement.dropped:
+        kind, _, identity = gone.rpartition(" ")
+        table, _, column = identity.rpartition(".")
+        if kind == "table column" and table in locked:
+            shown_name = locked[table].shown
+            yield Hit(
+                (shown_name,), {"table": shown_name, "column": column}, f"CASCADE takes {column} along."
+            )
+
+
+@rule(DROP_COLUMN_DEPENDENTS, DropColumn)
+def drop_column_dependents(operation: DropColumn, scene: Scene) -> Iterator[Hit]:
+    """A column that an index or a constraint has together with others."""
+    table = scene.table(operation.table)
+    if table is None or column_is_new(scene, table, operation.column):
+        return
+    lost = list(dict.fromkeys(_dependents(table, operation.column)))
+    if lost:
+        names = named(table, column=operation.column, dependent=lost[0])
+        yield Hit(shown([table]), names, f"{operation.column} takes {', '.join(lost)} along.")
+
+
+@rule(DROP_SCHEMA, Drop)
+def drop_schema(operation: Drop, scene: Scene) -> Iterator[Hit]:
+    """CASCADE of a schema that was there: without it, only an empty one can be dropped."""
+    if operation.kind == "schema" and operation.cascade:
+        schemas = [name.name for name in operation.names if not schema_is_new(scene, name.name)]
+        if schemas:
+            lost = [lock.relation for lock in scene.statement.locks if lock.relation.schema in schemas]
+            tables = tuple(dict.fromkeys(relation.shown for relation in lost if not relation.is_index))
+            yield Hit(tables, {"schema": schemas[0]})
+
+
+@rule(DROP_DATABASE, Drop)
+def drop_database(operation: Drop, scene: Scene) -> Iterator[Hit]:
+    """DROP DATABASE."""
+    del scene
+    if operation.kind == "database":
+        yield Hit(names={"database": str(operation.names[0])})
+
+
+@rule(TRUNCATE, Truncate)
+def truncate(operation: Truncate, scene: Scene) -> Iterator[Hit]:
+    """TRUNCATE of what was there."""
+    for table in found(scene, operation.tables):
+        yield Hit(shown([table]), named(table, key=_key(table)))
+
+
+@rule(TRUNCATE_CASCADE, Truncate)
+def truncate_cascade(operation: Truncate, scene: Scene) -> Iterator[Hit]:
+    """TRUNCATE … CASCADE of what was there."""
+    tables = found(scene, operation.tables)
+    if not operation.cascade or not tables:
+        return
+    meant = shown(tables)
+    others = (relation.shown for relation in scene.statement.rewritten if relation.kind != "index")
+    emptied = tuple(dict.fromkeys((*meant, *others)))
+    also = [name for name in emptied if name not in meant]
+    why = f"It empties {', '.join(also)} as well." if also else ""
+    yield Hit(emptied, named(tables[0], key=_key(tables[0])), why)
+
+
+@rule(DROP_VIEW, Drop)
+def drop_view(operation: Drop, scene: Scene) -> Iterator[Hit]:
+    """A view that was there, and that the same transaction does not make again."""
+    if operation.kind not in {"view", "materialized view"}:
+        return
+    for name in operation.names:
+        view = scene.table(name)
+        if view and not _is_made_again(scene, name.name):
+            yield Hit(shown([view]), named(view))
+
+
+def _indexes(operation: Drop, scene: Scene) -> Iterator[tuple[Table, Index]]:
+    for name in operation.names:
+        place = scene.index(name)
+        if place is not None and not index_is_new(scene, place[0], place[1].name):
+            yield place
+
+
+def _dropped_indexes(scene: Scene, table: Table) -> Iterator[Index]:
+    """The table's indexes that earlier statements of the revision dropped."""
+    for statement in scene.earlier:
+        before = statement.before.get(table.relation.oid)
+        for operation in operations(statement) if before else ():
+            if isinstance(operation, Drop) and operation.kind == "index":
+                indexes = (before.index(name.name) for name in operation.names if before)
+                yield from (index for index in indexes if index is not None)
+
+
+def _dependents(table: Table, column: str) -> Iterator[str]:
+    for constraint in table.constraints:
+        if column in constraint.columns and len(constraint.columns) > 1:
+            yield constraint.name
+    behind = {constraint.index for constraint in table.constraints}
+    for index in table.indexes:
+        if index.name not in behind and _shares(index, column):
+            yield index.name
+
+
+def _shares(index: Index, column: str) -> bool:
+    """Whether the index is about the column and others too, in its keys, its INCLUDE or its WHERE."""
+    columns = {*index.columns, *index.included} - {""}
+    _, _, definition = index.definition.partition(" USING ")
+    mentions = column in columns or re.search(rf'(?<![\w"]){re.escape(column)}(?!\w)', definition) is not None
+    return mentions and bool(columns - {column})
+
+
+def _key(table: Table) -> str:
+    key = next((index for index in table.indexes if index.primary), None)
+    return key.columns[0] if key else "ctid"
+
+
+def _is_made_again(scene: Scene, name: str) -> bool:
+    return any(
+        isinstance(operation, CreateView | CreateMaterializedView) and operation.view.name == name
+        for later in scene.later_in_transaction
+        for operation in operations(later)
+    )

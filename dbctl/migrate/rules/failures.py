@@ -1,0 +1,111 @@
+"""Statements that the server refuses: which findings explain it, and what it means where none does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dbctl.migrate.rules.facts import operations
+from dbctl.migrate.rules.model import Hazard, Level
+from dbctl.migrate.rules.registry import Hit, hazard
+from dbctl.migrate.trace.model import Failure, RevisionTrace, Statement
+from dbctl.postgres.sql.operations import ValidateConstraint, ValidateDomainConstraint
+
+FAILS = hazard(
+    Hazard(
+        id="revision-fails",
+        level=Level.DANGER,
+        effect="failing",
+        why="The revision fails on a scratch database, whatever rows there are.",
+        safe=(),
+    )
+)
+FAILS_ON_ROWS = hazard(
+    Hazard(
+        id="fails-on-rows",
+        level=Level.CAUTION,
+        effect="failing",
+        why="The statement passes on empty tables and fails on the few made-up rows that scratch has.",
+        safe=(),
+    )
+)
+
+_VALIDATES = (ValidateConstraint, ValidateDomainConstraint)
+# Class 22 and 23 are about the rows that are there: what a rule says of the statement explains them.
+_ABOUT_ROWS = ("22", "23")
+_CANCELED = "57014"
+_MEANINGS = {
+    "22": "a value does not fit its type",
+    "22001": "a text is longer than its column allows",
+    "22003": "a number is outside the range of its type",
+    "22P02": "a text is no value of the type",
+    "23502": "a NULL stands where none may be",
+    "23503": "a row refers to one that is not there",
+    "23505": "two rows have the same key",
+    "23514": "a row breaks a check",
+    "23P01": "two rows exclude each other",
+    "0A000": "PostgreSQL does not support it on this kind of object",
+    "25001": "the statement may not run inside a transaction: put it into op.get_context().autocommit_block()",
+    "2BP01": "other objects depend on what is dropped",
+    "3F000": "there is no such schema",
+    "40P01": "two transactions waited for each other",
+    "42501": "the role has no right to do it",
+    "42601": "the SQL has a syntax error",
+    "42701": "there is such a column already",
+    "42703": "there is no such column",
+    "42704": "there is no such object",
+    "42710": "there is such an object already",
+    "42804": "the types do not go together",
+    "42809": "it is the wrong kind of object",
+    "42883": "there is no such function",
+    "42P01": "there is no such table",
+    "42P07": "there is such a table already",
+    "55006": "the object is in use",
+    "55P03": "it could not get the lock",
+    "55P04": "a new enum value may not be used before it is committed",
+    "57014": "it ran into a time limit",
+    "58P01": "a file is not there: the server lacks the extension",
+}
+
+
+def hazard_of(failure: Failure) -> Hazard:
+    """Which of the two it is."""
+    return FAILS_ON_ROWS if failure.on_rows else FAILS
+
+
+def explained(statement: Statement, met: Iterable[Hazard]) -> bool:
+    """Whether one of the hazards met says already why the statement fails.
+
+    That made-up rows do not pass VALIDATE says nothing: they were made before the constraint was known.
+    """
+    failure, hazards = statement.failure, tuple(met)
+    if failure is None or (failure.on_rows and any(isinstance(o, _VALIDATES) for o in operations(statement))):
+        return True
+    if failure.on_rows or failure.sqlstate.startswith(_ABOUT_ROWS):
+        return bool(hazards)
+    return any(each.effect == "failing" for each in hazards)
+
+
+def of_statement(failure: Failure, trace: RevisionTrace) -> Hit:
+    """What the server said, and what it means."""
+    meaning = _MEANINGS.get(failure.sqlstate) or _MEANINGS.get(failure.sqlstate[:2])
+    means = f": {meaning}" if meaning else ""
+    said = f"The server says {_line(failure.message)!r} (SQLSTATE {failure.sqlstate}{means})."
+    if trace.consequence_of:
+        before = ", ".join(trace.consequence_of)
+        return Hit(
+            why=f"{said} It may only follow from {before}, which failed before it.", level=Level.CAUTION
+        )
+    return Hit(why=said)
+
+
+def of_revision(failure: Failure, trace: RevisionTrace) -> Hit:
+    """The error of a revision that no statement brought: of its Python code, of its commit, of our patience."""
+    if failure.sqlstate == _CANCELED:
+        return Hit(why=f"It was {_line(failure.message)}.", level=Level.CAUTION)
+    if failure.sqlstate:
+        return of_statement(failure, trace)
+    return Hit(why=f"It ends with {_line(failure.message)!r}.")
+
+
+def _line(message: str) -> str:
+    return (message.strip().splitlines() or [""])[0]

@@ -1,0 +1,67 @@
+"""What the trace measured of a statement on the tables that a finding is about."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from dbctl.migrate.trace.model import RevisionTrace, Statement
+from dbctl.postgres.lock_modes import LockMode
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The strongest lock on a finding's tables, and which of them were rewritten and read in full."""
+
+    lock: LockMode | None = None
+    rewritten: tuple[str, ...] = ()
+    scanned: tuple[str, ...] = ()
+
+    def in_words(self) -> str:
+        """One sentence, or nothing where nothing was measured."""
+        done = [f"rewrites {_and(self.rewritten)}"] if self.rewritten else []
+        done += [f"reads {_and(self.scanned)} in full"] if self.scanned else []
+        if self.lock is None:
+            return f"Measured: it {_and(done)}." if done else ""
+        return f"Measured: it {_and([f'holds {self.lock} ({_blocks(self.lock)})', *done])}."
+
+
+class Measured:
+    """Looks up a revision's measurements by the names of tables."""
+
+    def __init__(self, trace: RevisionTrace) -> None:
+        self._oids: dict[str, set[int]] = {}
+        for statement in trace.statements:
+            for table in statement.before.values():
+                self._oids.setdefault(table.relation.shown, set()).add(table.relation.oid)
+            for lock in statement.locks:
+                self._oids.setdefault(lock.relation.shown, set()).add(lock.relation.oid)
+
+    def of(self, statement: Statement | None, tables: Collection[str]) -> Facts:
+        """What ``statement`` did to ``tables``; without any, what it locked."""
+        if statement is None:
+            return Facts()
+        if not tables:
+            return Facts(statement.strongest)
+        oids = {oid for table in tables for oid in self._oids.get(table, ())}
+        taken = [lock.mode for lock in statement.locks if lock.relation.oid in oids]
+        held = [mode for oid, mode in statement.held.items() if oid in oids]
+        scanned = (scan.relation for scan in statement.scanned)
+        return Facts(
+            lock=max([*taken, *held], default=None),
+            rewritten=tuple(relation.shown for relation in statement.rewritten if relation.oid in oids),
+            scanned=tuple(relation.shown for relation in scanned if relation.oid in oids),
+        )
+
+
+def _blocks(mode: LockMode) -> str:
+    if mode.blocks_reads:
+        return "reads and writes wait"
+    if mode.blocks_writes:
+        return "writes wait"
+    return "schema changes wait" if mode.blocks_ddl else "only stronger locks wait"
+
+
+def _and(words: Collection[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

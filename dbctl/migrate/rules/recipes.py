@@ -1,0 +1,65 @@
+"""Safe ways that several hazards share: bodies of ``upgrade()`` with {table}, {column} … to be filled in."""
+
+from __future__ import annotations
+
+# A type may end with a quote, which would meet Python's own.
+ADD_COLUMN = 'op.execute("""ALTER TABLE {table} ADD COLUMN {column} {type};""")'
+
+# The default is worked out anew for each row, 5,000 rows a transaction.
+FILL_WITH_DEFAULT = '''\
+with op.get_context().autocommit_block():
+    batch = """UPDATE {table} SET {column} = DEFAULT WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM {table} WHERE {column} IS NULL LIMIT 5000))"""
+    while op.get_bind().exec_driver_sql(batch).rowcount:
+        pass'''
+
+COPY_TO_NEW_COLUMN = '''\
+# The code writes both columns since its last release.
+with op.get_context().autocommit_block():
+    batch = """UPDATE {table} SET {column}_new = {value} WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM {table} WHERE {column}_new IS NULL AND ({value}) IS NOT NULL LIMIT 5000))"""
+    while op.get_bind().exec_driver_sql(batch).rowcount:
+        pass'''
+
+ADD_NEW_COLUMN = 'op.execute("""ALTER TABLE {table} ADD COLUMN {column}_new {type};""")'
+
+NOT_NULL = (
+    'op.execute("""ALTER TABLE {table} ADD CONSTRAINT {column}_not_null CHECK ({column} IS NOT NULL) NOT VALID""")',
+    'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {column}_not_null")',
+    (
+        'op.execute("ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL")\n'
+        'op.execute("ALTER TABLE {table} DROP CONSTRAINT {column}_not_null")'
+    ),
+)
+
+CREATE_INDEX = """\
+with op.get_context().autocommit_block():
+    op.execute("CREATE INDEX CONCURRENTLY {index} ON {table} ({columns})")"""
+
+UNIQUE_INDEX = """\
+twice = op.get_bind().exec_driver_sql(
+    "SELECT {columns} FROM {table} WHERE ({columns}) IS NOT NULL GROUP BY {columns} HAVING count(*) > 1 LIMIT 1"
+)
+assert twice.first() is None
+with op.get_context().autocommit_block():
+    op.execute("CREATE UNIQUE INDEX CONCURRENTLY {index} ON {table} ({columns})")"""
+
+UNIQUE = (UNIQUE_INDEX, 'op.execute("ALTER TABLE {table} ADD CONSTRAINT {index} UNIQUE USING INDEX {index}")')
+
+PRIMARY_KEY = (
+    UNIQUE_INDEX,
+    'op.execute("ALTER TABLE {table} ADD CONSTRAINT {index} PRIMARY KEY USING INDEX {index}")',
+)
+
+FOREIGN_KEY = (
+    (
+        'op.execute("""ALTER TABLE {table} ADD CONSTRAINT {constraint}\n'
+        '    FOREIGN KEY ({columns}) REFERENCES {parent} ({parent_columns}) NOT VALID""")'
+    ),
+    'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}")',
+)
+
+CHECK = (
+    'op.execute("""ALTER TABLE {table} ADD CONSTRAINT {constraint} CHECK ({check}) NOT VALID""")',
+    'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}")',
+)

@@ -1,0 +1,199 @@
+"""Changes of a column's type, of a generated column's expression; views that are in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dbctl.migrate.rules import recipes
+from dbctl.migrate.rules.altered import affected, are_new, ran, reads, rewrites, spelled
+from dbctl.migrate.rules.facts import named
+from dbctl.migrate.rules.model import Hazard, Level
+from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
+from dbctl.migrate.rules.widths import catalog_type, is_narrower
+from dbctl.postgres.catalog.model import Constraint, Table
+from dbctl.postgres.lock_modes import LockMode
+from dbctl.postgres.sql.operations import AlterType, DropColumn, SetExpression
+
+_NEW_COLUMN = (recipes.ADD_NEW_COLUMN, recipes.COPY_TO_NEW_COLUMN)
+
+TYPE_REWRITE = hazard(
+    Hazard(
+        id="alter-type-rewrite",
+        level=Level.DANGER,
+        effect="blocking",
+        why=(
+            "The new type is stored in another way: the whole table and all its indexes are written anew while "
+            "every query on it waits."
+        ),
+        safe=_NEW_COLUMN,
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+TYPE_NARROWING = hazard(
+    Hazard(
+        id="alter-type-narrowing",
+        level=Level.DANGER,
+        effect="losing data",
+        why="Values that do not fit the new type make the revision fail, or are cut or rounded for good.",
+        safe=(
+            (
+                "# As strict as the type, and nobody waits for it.\n"
+                'op.execute("""ALTER TABLE {table} ADD CONSTRAINT {column}_fits\n'
+                '    CHECK ({column} = CAST({column} AS {type})) NOT VALID""")'
+            ),
+            'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {column}_fits")',
+        ),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+TYPE_REINDEX = hazard(
+    Hazard(
+        id="alter-type-reindex",
+        level=Level.DANGER,
+        effect="blocking",
+        why=(
+            "The values stay as they are, but another order means that the column's indexes are built anew while "
+            "every query on the table waits."
+        ),
+        safe=(
+            *_NEW_COLUMN,
+            (
+                "with op.get_context().autocommit_block():\n"
+                '    op.execute("""CREATE INDEX CONCURRENTLY {column}_new_idx ON {table} ({column}_new)""")'
+            ),
+        ),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+TYPE_RECHECK = hazard(
+    Hazard(
+        id="alter-type-recheck",
+        level=Level.DANGER,
+        effect="blocking",
+        why=(
+            "The change itself would be free, but PostgreSQL tests the column's CHECK again on every row while "
+            "every query on the table waits."
+        ),
+        safe=(
+            (
+                'op.execute("""ALTER TABLE {table} DROP CONSTRAINT {constraint},\n'
+                '    ALTER COLUMN {column} TYPE {type};""")\n'
+                'op.execute("""ALTER TABLE {table} ADD CONSTRAINT {constraint} {definition} NOT VALID""")'
+            ),
+            'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}")',
+        ),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+DEPENDENT_VIEW = hazard(
+    Hazard(
+        id="dependent-view",
+        level=Level.DANGER,
+        effect="failing",
+        why="A view uses the column, so PostgreSQL refuses to change or drop it (0A000, 2BP01): the revision fails.",
+        safe=(
+            (
+                "query = op.get_bind().scalar(sa.text(\"SELECT pg_get_viewdef('{view}')\"))\n"
+                'op.execute("DROP VIEW {view}")\n'
+                'op.execute("""{statement};""")\n'
+                "# A colon would begin a parameter.\n"
+                'op.execute("CREATE VIEW {view} AS " + query.replace(":", r"\\:"))'
+            ),
+        ),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+SET_EXPRESSION = hazard(
+    Hazard(
+        id="set-expression",
+        level=Level.DANGER,
+        effect="blocking",
+        why=(
+            "A stored column is worked out anew for every row: the whole table is written again while every query "
+            "on it waits."
+        ),
+        safe=(recipes.ADD_NEW_COLUMN, recipes.COPY_TO_NEW_COLUMN),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+        versions="17-18",
+    )
+)
+
+
+@rule(TYPE_REWRITE, AlterType)
+def type_rewrite(operation: AlterType, scene: Scene) -> Iterator[Hit]:
+    """A type change for which the server wrote the table anew."""
+    table = scene.table(operation.table)
+    if table and rewrites(scene, table, "type"):
+        yield _hit(operation, scene, table)
+
+
+@rule(TYPE_NARROWING, AlterType)
+def type_narrowing(operation: AlterType, scene: Scene) -> Iterator[Hit]:
+    """A type into which not all values of the old one fit."""
+    table = scene.table(operation.table)
+    column = table.columns.get(operation.column) if table else None
+    if table is None or column is None or are_new(scene, table, [column.name]) or not ran(scene):
+        return
+    if is_narrower(operation.type, catalog_type(column.type)):
+        why = f"{column.name} was {column.type}."
+        yield _hit(operation, scene, table, why=why)
+
+
+@rule(TYPE_REINDEX, AlterType)
+def type_reindex(operation: AlterType, scene: Scene) -> Iterator[Hit]:
+    """A type change for which the server built indexes, but no table."""
+    table = scene.table(operation.table)
+    if table is None or rewrites(scene, table, "type"):
+        return
+    tables = {table.relation.shown, *table.partitions}
+    built = [index.name for index in scene.statement.rebuilt if index.table in tables]
+    if built:
+        yield _hit(operation, scene, table, why=f"Built anew: {', '.join(built)}.")
+
+
+@rule(TYPE_RECHECK, AlterType)
+def type_recheck(operation: AlterType, scene: Scene) -> Iterator[Hit]:
+    """A type change for which the server only read the table, because of a CHECK."""
+    table = scene.table(operation.table)
+    if table is None or rewrites(scene, table, "type") or not reads(scene, table, "23514"):
+        return
+    check = next(_checks(table, operation.column), None)
+    if check:
+        yield _hit(operation, scene, table, constraint=check.name, definition=check.definition)
+
+
+@rule(DEPENDENT_VIEW, AlterType, DropColumn)
+def dependent_view(operation: AlterType | DropColumn, scene: Scene) -> Iterator[Hit]:
+    """A column that a view uses, and that the server therefore refused to touch."""
+    table = scene.table(operation.table)
+    failure = scene.statement.failure
+    if table is None or failure is None or failure.sqlstate not in {"0A000", "2BP01"}:
+        return
+    views = table.dependent_views.get(operation.column, ())
+    if views:
+        names = named(table, column=operation.column, view=views[0], statement=scene.statement.sql)
+        yield Hit((table.relation.shown,), names, f"{', '.join(views)} uses {operation.column}.")
+
+
+@rule(SET_EXPRESSION, SetExpression)
+def set_expression(operation: SetExpression, scene: Scene) -> Iterator[Hit]:
+    """Another expression of a stored column."""
+    table = scene.table(operation.table)
+    column = table.columns.get(operation.column) if table else None
+    if table and column and rewrites(scene, table, "default"):
+        names = named(table, column=column.name, type=column.type, value=operation.expression.sql)
+        yield Hit(affected(scene, table), names)
+
+
+def _checks(table: Table, column: str) -> Iterator[Constraint]:
+    for constraint in table.constraints:
+        if constraint.kind == "check" and constraint.validated and column in constraint.columns:
+            yield constraint
+
+
+def _hit(operation: AlterType, scene: Scene, table: Table, *, why: str = "", **names: str) -> Hit:
+    type_ = spelled(operation.type)
+    collation = f' COLLATE "{operation.collation}"' if operation.collation else ""
+    value = operation.using.sql if operation.using else f"CAST({operation.column} AS {type_})"
+    given = named(table, column=operation.column, type=type_ + collation, value=value, **names)
+    return Hit(affected(scene, table), given, why)
