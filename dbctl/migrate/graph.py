@@ -38,14 +38,18 @@ class Graph:
 
     def pending(self, current: Iterable[str]) -> tuple[Revision, ...]:
         """What a database at the revisions ``current`` lacks, in an order in which it can run."""
-        applied = set(self._closure(current))
+        applied = set(self.closure(current))
         return tuple(revision for revision in self.revisions if revision.id not in applied)
 
     def unknown(self, current: Iterable[str]) -> tuple[str, ...]:
         """Those of ``current`` that the project does not have."""
         return tuple(id_ for id_ in current if id_ not in self._by_id)
 
-    def _closure(self, ids: Iterable[str]) -> Iterator[str]:
+    def parents(self, id_: str) -> tuple[str, ...]:
+        """What a revision follows or depends on, as ids."""
+        return self._parents[id_]
+
+    def closure(self, ids: Iterable[str]) -> Iterator[str]:
         """``ids`` and all that they build on."""
         seen: set[str] = set()
         waiting = [id_ for id_ in ids if id_ in self._by_id]

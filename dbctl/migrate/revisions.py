@@ -26,7 +26,7 @@ def read_graph(project: Project, locations: Iterable[Path] | None = None) -> Gra
     that does not parse, an id used twice, a down revision that is not there, a cycle.
     """
     folders = tuple(project.version_locations if locations is None else locations)
-    graph = Graph(read_revision(file) for file in _files(folders, recursive=project.recursive))
+    graph = Graph(read_revision(file) for file in revision_files(folders, recursive=project.recursive))
     if not graph.revisions:
         raise no_revisions(folders)
     return graph
@@ -43,8 +43,13 @@ def no_revisions(folders: Iterable[Path]) -> SettingsError:
 
 def read_revision(file: Path) -> Revision:
     """One revision file. Raises SettingsError, which names it."""
+    return parse_revision(file.read_bytes(), file)
+
+
+def parse_revision(source: bytes, file: Path) -> Revision:
+    """The revision that ``source``, some version of ``file``, describes. Raises SettingsError."""
     try:
-        tree = ast.parse(file.read_bytes(), filename=str(file))
+        tree = ast.parse(source, filename=str(file))
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
@@ -60,7 +65,8 @@ def read_revision(file: Path) -> Revision:
     )
 
 
-def _files(folders: Iterable[Path], *, recursive: bool) -> Iterator[Path]:
+def revision_files(folders: Iterable[Path], *, recursive: bool) -> Iterator[Path]:
+    """The revision files of ``folders``, each once, by name."""
     seen: set[Path] = set()
     for folder in folders:
         for file in sorted(folder.rglob("*.py") if recursive else folder.glob("*.py")):

@@ -59,21 +59,20 @@ class Binaries:
 
 def find_servers() -> tuple[Binaries, ...]:
     """Every installation that can run a server, the preferred one first, then the newest."""
-    found: dict[Path, Binaries] = {}
-    for folder, origin in _installations():
-        if (folder / "initdb").is_file() and (version := _version(folder / "postgres")):
-            found.setdefault((folder / "postgres").resolve(), Binaries(folder, version, origin))
-    return tuple(sorted(found.values(), key=lambda one: (one.origin != _wheel(_BEST_WHEEL), -one.major)))
+    return tuple(sorted(_servers(), key=lambda one: (one.origin != _wheel(_BEST_WHEEL), -one.major)))
 
 
 def find_server(major: int | None = None, *, folder: Path | None = None) -> Binaries:
     """The server to run: of that major, or of that folder, or the preferred one."""
     if folder is not None:
         return _server_in(folder)
-    servers = find_servers()
-    for one in servers:
-        if major in (None, one.major):
+    for one in _servers():
+        # The rest need not be asked for its version: each answer takes a process.
+        if major == one.major or (major is None and one.origin == _wheel(_BEST_WHEEL)):
             return one
+    servers = find_servers()
+    if servers and major is None:
+        return servers[0]
     found = ", ".join(f"{one.version} ({one.origin})" for one in servers)
     raise ToolMissing(
         f"no PostgreSQL {major} server on this machine" if major else "no PostgreSQL server on this machine",
@@ -101,6 +100,16 @@ def find_client(tool: str, server_major: int) -> Path:
         why=f"found only older: {older}" if older else f"no {tool} on this machine",
         hint=_how_to_install(tool, server_major),
     )
+
+
+def _servers() -> Iterator[Binaries]:
+    """Every server once, as it is found."""
+    seen: set[Path] = set()
+    for folder, origin in _installations():
+        program = folder / "postgres"
+        if (folder / "initdb").is_file() and program.resolve() not in seen and (version := _version(program)):
+            seen.add(program.resolve())
+            yield Binaries(folder, version, origin)
 
 
 def _server_in(folder: Path) -> Binaries:

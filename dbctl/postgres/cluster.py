@@ -64,8 +64,8 @@ def make_cluster(binaries: Binaries, launcher: Launcher, target: Path, *, checks
 def cached_cluster(binaries: Binaries, launcher: Launcher) -> Path:
     """A data folder to copy from, made once per installation; two processes may ask at once."""
     stat = (binaries.folder / "postgres").stat()
-    identity = f"{binaries.folder} {binaries.version} {stat.st_size} {stat.st_mtime_ns}"
-    kept = _cache_folder() / f"cluster-{binaries.version}-{short_hash(identity)}"
+    identity = f"{binaries.folder} {binaries.version} {stat.st_size} {stat.st_mtime_ns} small WAL"
+    kept = cache_folder() / f"cluster-{binaries.version}-{short_hash(identity)}"
     if not kept.is_dir():
         with file_lock(kept.with_name(f"{kept.name}.lock"), wait_seconds=_PATIENCE_SECONDS):
             if not kept.is_dir():
@@ -112,6 +112,8 @@ def _initdb(binaries: Binaries, target: Path, locale: str, *, checksums: bool) -
     return [
         *argv,
         "--no-sync",
+        # Copied at each start: two segments of WAL are then 2 MB of it, not 32.
+        "--wal-segsize=1",
         *(["--no-data-checksums"] if binaries.major >= _CHECKSUMS_BY_DEFAULT_SINCE else []),
     ]
 
@@ -154,7 +156,8 @@ def _copy_installation(origin: Path, kept: Path) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where this user's data folders to copy from are kept. Raises Failed."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     for folder in (
         Path(home).expanduser() / "dbctl",

@@ -44,8 +44,12 @@ _SETTINGS = MappingProxyType(
         "wal_level": "minimal",
         "max_wal_senders": "0",
         "autovacuum": "off",
+        "jit": "off",
         "shared_buffers": "32MB",
         "max_wal_size": "4GB",
+        "min_wal_size": "2MB",
+        "wal_recycle": "off",
+        "wal_init_zero": "off",
         "checkpoint_timeout": "1h",
         "timezone": "UTC",
         "log_timezone": "UTC",
@@ -72,17 +76,20 @@ def scratch_server(
     binaries: Binaries | None = None,
     options: Mapping[str, str] = _NO_OPTIONS,
     launcher: Launcher | None = None,
+    template: Path | None = None,
 ) -> Iterator[ScratchServer]:
     """A server of its own for the length of a ``with``; ``options`` are settings of postgresql.conf.
 
-    Blocks for a fraction of a second (two, when an installation is used for the first time).
+    It starts with what the data folder ``template`` holds, else empty. Blocks for a fraction of a second (two,
+    when an installation is used for the first time).
     """
     launcher = launcher or choose_launcher()
     binaries = reachable_binaries(binaries or find_server(major), launcher)
     settings = _settings(options)
     root = temporary_root(launcher, room=_ROOM_FOR_SOCKET)
     _sweep(root)
-    with _guarded(_spec(binaries, launcher, settings, root)) as (guardian, folder):
+    template = template or cached_cluster(binaries, launcher)
+    with _guarded(_spec(binaries, launcher, settings, root, template)) as (guardian, folder):
         yield ScratchServer(
             params=MappingProxyType(_params(settings, folder)),
             version=binaries.version,
@@ -105,13 +112,13 @@ def _params(settings: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 
 def _spec(
-    binaries: Binaries, launcher: Launcher, settings: Mapping[str, str], root: Path
+    binaries: Binaries, launcher: Launcher, settings: Mapping[str, str], root: Path, template: Path
 ) -> dict[str, object]:
     return {
         "launch": launcher.prefix(),
         "owner": launcher.owner,
         "postgres": str(binaries.path("postgres")),
-        "template": str(cached_cluster(binaries, launcher)),
+        "template": str(template),
         "settings": render_settings(settings),
         "environment": clean_environment(LC_ALL="C"),
         "root": str(root),

@@ -1,0 +1,52 @@
+"""Findings of every revision of the range: of its trace, of its file, of the graph; those accepted marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dbctl.migrate.model import Revision
+from dbctl.migrate.rules.accepts import apply_accepts, read_accepts
+from dbctl.migrate.rules.judge import Levels, judge
+from dbctl.migrate.rules.model import Finding
+from dbctl.migrate.rules.registry import load
+from dbctl.migrate.trace.model import RevisionTrace
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be said of the revisions; ``notes`` of a revision's own, by its id."""
+
+    findings: tuple[Finding, ...]
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def judge_all(
+    traces: Iterable[RevisionTrace], others: Iterable[Finding], revisions: Sequence[Revision], levels: Levels
+) -> Verdict:
+    """Judge the traces; ``others`` were found elsewhere and may be accepted in their revision's file as well.
+
+    A revision without a trace is judged by its file.
+    """
+    traced = {trace.revision: trace for trace in traces}
+    found: list[Finding] = []
+    notes: dict[str, tuple[str, ...]] = {}
+    left = list(others)
+    for revision in revisions:
+        trace = traced.get(revision.id) or _untraced(revision)
+        own = [finding for finding in left if finding.revision == revision.id]
+        left = [finding for finding in left if finding.revision != revision.id]
+        judged, unused = apply_accepts(
+            (*own, *judge(trace, levels).findings), read_accepts(revision.path, load())
+        )
+        found.extend(judged)
+        if unused:
+            notes[revision.id] = tuple(
+                f"line {one.line}: the accept of {one.hazard or 'nothing'} does not count: {one.problem}"
+                for one in unused
+            )
+    return Verdict((*found, *left), notes)
+
+
+def _untraced(revision: Revision) -> RevisionTrace:
+    return RevisionTrace(revision.id, revision.message, revision.path, (), 0.0)

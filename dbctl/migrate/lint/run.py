@@ -1,0 +1,173 @@
+"""Lints a range of revisions: its history onto scratch, the range traced, the traces judged. Needs no database."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from dbctl.migrate.graph import Graph
+from dbctl.migrate.lint.changes import changed_notes
+from dbctl.migrate.lint.graph import Reading, read_leniently
+from dbctl.migrate.lint.model import History, Report
+from dbctl.migrate.lint.ranges import Chosen, choose
+from dbctl.migrate.lint.report import linted, located, summary
+from dbctl.migrate.lint.request import Request
+from dbctl.migrate.lint.server import Started, start_server
+from dbctl.migrate.model import Revision
+from dbctl.migrate.project import Project
+from dbctl.migrate.revisions import no_revisions
+from dbctl.migrate.rules.model import Finding
+from dbctl.migrate.trace.model import RevisionTrace
+from dbctl.postgres.tasks import surely
+
+if TYPE_CHECKING:
+    from dbctl.migrate.trace.course import Progress
+
+
+@dataclass(slots=True)
+class _Show:
+    """What came of the scratch server; all empty where nothing had to run there."""
+
+    traces: tuple[RevisionTrace, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    server_version: str = ""
+    history: History = "empty"
+    history_revisions: int = 0
+    durations_seconds: dict[str, float] = field(default_factory=dict)
+
+
+async def lint_project(project: Project, request: Request, progress: Progress) -> Report:
+    """Say what the revisions of a range do, and what is to be said of it. Goes on past those that fail.
+
+    ``progress`` hears of each revision before it runs. Raises UsageError for a range that makes no sense,
+    SettingsError for a project that can't be read, and what `trace` raises.
+    """
+    started = time.monotonic()
+    if request.levels.overrides:
+        request.levels.check()
+    reading = await asyncio.to_thread(read_leniently, project)
+    if not reading.graph.revisions:
+        project = await _located(project, request)
+        reading = await asyncio.to_thread(read_leniently, project)
+    if not reading.graph.revisions:
+        raise no_revisions(project.version_locations)
+    chosen = await asyncio.to_thread(
+        choose, project, reading.graph, request.range, request.base, named=request.base_is_wanted
+    )
+    show = _Show()
+    if (chosen.revisions or request.models) and not reading.missing:
+        show = await _perform(project, reading.graph, chosen, request, progress)
+    elif reading.missing:
+        show.notes = ("nothing was traced: Alembic can't load a project with an unknown down_revision",)
+    return replace(
+        _report(project, reading, chosen, show, request), duration_seconds=time.monotonic() - started
+    )
+
+
+async def _located(project: Project, request: Request) -> Project:
+    """The project with the version locations that its env.py sets itself: known once it ran, on scratch."""
+    from dbctl.migrate.lint.stage import find_locations
+
+    with ExitStack() as stack:
+        started = await surely(asyncio.to_thread(start_server, stack, project, request, (), ()))
+        return await find_locations(stack, project, request, started)
+
+
+async def _perform(
+    project: Project, graph: Graph, chosen: Chosen, request: Request, progress: Progress
+) -> _Show:
+    """Bring the history onto scratch and trace the range there."""
+    ids = [revision.id for revision in chosen.revisions]
+    run, history = _run_and_history(graph, ids)
+    show, clock = _Show(history_revisions=len(history)), _Clock()
+    with ExitStack() as stack:
+        start = partial(start_server, stack, project, request, history, graph.revisions)
+        started = await surely(_meanwhile(start))
+        clock.note("start")
+        from dbctl.migrate.lint.drift import drift_findings
+        from dbctl.migrate.lint.stage import staged
+
+        stage = await surely(
+            asyncio.to_thread(stack.enter_context, staged(project, history, request, started))
+        )
+        if history:
+            show.history = "cached" if started.revisions == len(history) else "replayed"
+        await stage.replay(history, progress)
+        clock.note("history")
+        show.traces = await stage.trace(ids, run, progress)
+        clock.note("trace")
+        if request.models:
+            show.findings = await drift_findings(stage, graph, request.levels)
+            clock.note("models")
+        show.server_version, show.notes = stage.version, stage.scratch.notes
+    show.durations_seconds = clock.noted
+    return show
+
+
+async def _meanwhile(start: Callable[[], Started]) -> Started:
+    """Start the server; on the other core Python imports what will be wanted then, which takes as long."""
+    started, _ = await asyncio.gather(
+        asyncio.to_thread(start), asyncio.to_thread(import_module, "dbctl.migrate.lint.stage")
+    )
+    return started
+
+
+class _Clock:
+    """Seconds by what they were spent on."""
+
+    def __init__(self) -> None:
+        self.noted: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def note(self, what: str) -> None:
+        now = time.monotonic()
+        self.noted[what], self._since = now - self._since, now
+
+
+def _run_and_history(
+    graph: Graph, chosen: Collection[str]
+) -> tuple[tuple[Revision, ...], tuple[Revision, ...]]:
+    """All that must run, and the part of it that builds on none of the chosen revisions; all, where none is chosen."""
+    needed = set(graph.closure(chosen or graph.heads))
+    after: set[str] = set(chosen)
+    run = [revision for revision in graph.revisions if revision.id in needed]
+    for revision in run:
+        if after & set(graph.parents(revision.id)):
+            after.add(revision.id)
+    return tuple(run), tuple(revision for revision in run if revision.id not in after)
+
+
+def _report(project: Project, reading: Reading, chosen: Chosen, show: _Show, request: Request) -> Report:
+    from dbctl.migrate.lint.changes import mixed_findings
+    from dbctl.migrate.lint.checks import graph_findings
+    from dbctl.migrate.lint.judging import judge_all
+    from dbctl.migrate.rules.registry import load
+
+    began = time.monotonic()
+    hazards, levels = load(), request.levels
+    others = (*graph_findings(reading, chosen.revisions, levels), *show.findings)
+    verdict = judge_all(show.traces, others, chosen.revisions, levels)
+    mixed = mixed_findings(project, chosen, verdict.findings, hazards, levels)
+    findings = tuple(located(finding, request.here) for finding in (*verdict.findings, *mixed))
+    show.durations_seconds["rules"] = time.monotonic() - began
+    return Report(
+        findings=findings,
+        revisions=tuple(
+            linted(one, request.here, verdict.notes.get(one.revision, ())) for one in show.traces
+        ),
+        notes=(*chosen.notes, *changed_notes(chosen), *show.notes),
+        summary=summary(findings),
+        range=chosen.said,
+        hazards=tuple(hazards[id_] for id_ in sorted({finding.hazard for finding in findings})),
+        server_version=show.server_version,
+        history=show.history,
+        history_revisions=show.history_revisions,
+        durations_seconds=show.durations_seconds,
+    )
