@@ -8,6 +8,7 @@ from alembic.runtime.migration import MigrationContext
 
 from dbctl.migrate.environment import Environment, make_environment
 from dbctl.migrate.failure import environment_error, ran_nothing
+from dbctl.migrate.graph import Graph
 from dbctl.migrate.interrupt import run_watched
 from dbctl.migrate.model import Status
 from dbctl.migrate.revisions import read_graph
@@ -21,11 +22,17 @@ async def read_status(site: Site) -> Status:
 
     Raises Refused where env.py leads to another database, SettingsError for a broken graph.
     """
-    found: list[Status] = []
+    status, _ = await read_standing(site)
+    return status
+
+
+async def read_standing(site: Site) -> tuple[Status, Graph]:
+    """What `read_status` reads, and the revisions themselves, from where env.py says that they are."""
+    found: list[tuple[Status, Graph]] = []
     environment = make_environment(site.project, site.address)
 
     def look(context: MigrationContext) -> None:
-        found.append(_status(site, environment, context))
+        found.append(_standing(site, environment, context))
 
     async with site.database.connect() as guard, beacon(guard, site.address) as light:
         environment.on_connect = light.check
@@ -38,13 +45,13 @@ async def read_status(site: Site) -> Status:
     return found[-1]
 
 
-def _status(site: Site, environment: Environment, context: MigrationContext) -> Status:
+def _standing(site: Site, environment: Environment, context: MigrationContext) -> tuple[Status, Graph]:
     graph = read_graph(site.project, environment.version_locations())
     current = tuple(sorted(context.get_current_heads()))
     assert context.connection is not None  # noqa: S101 - only offline there is none
     schema = find_schema(context.connection, context.version_table_schema, context.version_table)
     pending, unknown = graph.pending(current), graph.unknown(current)
-    return Status(
+    status = Status(
         database=site.address.database,
         version_table=f"{schema}.{context.version_table}",
         current=current,
@@ -53,3 +60,4 @@ def _status(site: Site, environment: Environment, context: MigrationContext) -> 
         unknown=unknown,
         at_head=not pending and not unknown,
     )
+    return status, graph
