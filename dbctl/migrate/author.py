@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -18,6 +18,7 @@ from dbctl.migrate.failure import environment_error
 from dbctl.migrate.interrupt import run_watched
 from dbctl.migrate.model import Created, Direction, Script
 from dbctl.migrate.project import Project
+from dbctl.migrate.safe.form import SafeForm
 from dbctl.migrate.site import Site, beacon
 from dbctl.migrate.streams import project_output
 from dbctl.migrate.watch import Watch
@@ -33,17 +34,30 @@ async def write_revision(
 
 
 async def autogenerate_revision(
-    site: Site, message: str, *, head: str, branch_label: str | None, compare: bool = True
+    site: Site,
+    message: str,
+    *,
+    head: str,
+    branch_label: str | None,
+    compare: bool = True,
+    plain: bool = False,
 ) -> tuple[Created, ...]:
-    """Write a revision with env.py's help: with ``compare``, what the models have and the database has not."""
+    """Write a revision with env.py's help: with ``compare``, what the models have and the database has not.
+
+    In the safe form that may take several revisions; ``plain`` is Alembic's own form.
+    """
     environment = make_environment(site.project, site.address, autogenerate=compare)
     context = _revision_context(
         environment, message, head=head, branch_label=branch_label, autogenerate=compare
     )
 
+    form = SafeForm() if compare and not plain else None
+
     def steps(heads: Any, migration_context: MigrationContext) -> Iterable[Any]:
         fill = context.run_autogenerate if compare else context.run_no_autogenerate
         fill(heads, migration_context)
+        if form is not None:
+            form.look(migration_context, context.generated_revisions)
         return ()
 
     options = {"template_args": context.template_args, "revision_context": context, "dont_mutate": True}
@@ -54,6 +68,12 @@ async def autogenerate_revision(
             await run_watched(work, Watch(site.lock_timeout_seconds), guard)
         except (Exception, SystemExit) as error:
             raise environment_error(error, environment) from error
+    if form is not None:
+        script = environment.script
+        known = {each.revision for each in script.walk_revisions()}
+        context.generated_revisions = form.rewrite(
+            context.generated_revisions, known, script.truncate_slug_length
+        )
     return await asyncio.to_thread(_write, environment, context)
 
 
@@ -96,12 +116,28 @@ def _revision_context(
 
 
 def _write(environment: Environment, context: RevisionContext) -> tuple[Created, ...]:
+    before = set(_files(environment))
     try:
         with project_output(environment.password):
             scripts = [script for script in context.generate_scripts() if script is not None]
     except (Exception, SystemExit) as error:
+        _take_back(set(_files(environment)) - before, context)
         raise environment_error(error, environment) from error
     return tuple(
         Created(script.revision, script._versioned_down_revisions, script.doc, Path(script.path))  # noqa: SLF001
         for script in scripts
     )
+
+
+def _files(environment: Environment) -> Iterator[Path]:
+    for location in environment.version_locations():
+        yield from location.rglob("*.py")
+
+
+def _take_back(files: Iterable[Path], context: RevisionContext) -> None:
+    """Remove what was written of a chain that is not whole: its last revision would be a head."""
+    ids = [script.rev_id for script in context.generated_revisions if script.rev_id]
+    for file in files:
+        text = file.read_text(encoding="utf-8", errors="replace")
+        if any(id_ in text for id_ in ids):
+            file.unlink()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from dbctl.migrate.rules.model import Finding
+
 
 class Direction(StrEnum):
     """Which way a revision is run."""
@@ -88,9 +90,10 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A revision file that was written."""
+    """A revision file that was written, and what a lint found in it where there was one."""
 
     revision: str
     down_revisions: tuple[str, ...]
     message: str
     path: Path
+    findings: tuple[Finding, ...] = ()
