@@ -17,7 +17,7 @@ from dbctl.cli.runtime import Invocation
 __all__ = ["Group", "Invocation", "leaf"]
 
 Function = Callable[..., Any]
-Emits = Literal["", "report", "list"]
+Emits = Literal["", "report", "list", "findings"]
 
 
 class Group:
@@ -40,8 +40,8 @@ class Group:
     ) -> Callable[[Function], Function]:
         """Register a command.
 
-        ``emits`` gives it --format and -o (a ``list`` has more formats than a ``report``), ``writes`` --yes and
-        --confirm; ``passes`` takes unknown options as arguments, such as ``-1`` for a revision.
+        ``emits`` gives it --format and -o (a ``list`` has more formats than a ``report``, ``findings`` those of
+        code reviews), ``writes`` --yes and --confirm; ``passes`` takes unknown options as arguments, such as ``-1`` for a revision.
         """
 
         def register(function: Function) -> Function:

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dbctl.cli.command import Group, Invocation
+from dbctl.cli.command import Invocation
+from dbctl.cli.migrate_group import Config, Extra, Section, group, open_site, read_project
+from dbctl.cli.migrate_lint import lint
+from dbctl.cli.migrate_new import new
+from dbctl.cli.migrate_plan import plan
 
 if TYPE_CHECKING:
     from dbctl.migrate.model import Step
-    from dbctl.migrate.project import Project
-    from dbctl.migrate.site import Site
 
-group = Group("migrate", "Apply, revert and inspect Alembic migrations.")
 app = group.app
 
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", "-c", help="alembic.ini or pyproject.toml; else migrate.config.", show_default=False
-    ),
-]
-Section = Annotated[str, typer.Option("--name", "-n", help="The ini's section, as for alembic -n.")]
-Extra = Annotated[
-    list[str] | None, typer.Option("-x", metavar="KEY=VALUE", help="For env.py, as for alembic -x.")
-]
 Sql = Annotated[bool, typer.Option("--sql", help="Print the SQL instead; no server is asked.")]
 Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for another run to end.", min=0)]
 
@@ -51,12 +40,12 @@ async def up(
     from dbctl.cli.output.views import migrate as view
     from dbctl.migrate import author, model, runner
 
-    project = _project(run, config, name, x)
+    project = read_project(run, config, name, x)
     if sql:
         return run.emit(
             await author.write_sql(project, model.Direction.UP, revision), view.script, always=True
         )
-    async with _site(run, project, write="applies migrations") as site:
+    async with open_site(run, project, write="applies migrations") as site:
         done = await runner.up(site, revision, progress=_teller(run), wait_seconds=wait)
     return run.emit(done, view.run)
 
@@ -79,7 +68,7 @@ async def down(
     from dbctl.cli.output.views import migrate as view
     from dbctl.migrate import author, model, runner
 
-    project = _project(run, config, name, x)
+    project = read_project(run, config, name, x)
     if sql:
         return run.emit(
             await author.write_sql(project, model.Direction.DOWN, revision), view.script, always=True
@@ -88,7 +77,7 @@ async def down(
     run.ask_name(
         (await run.target()).conninfo.database, f"undoes migrations and drops what they made, to {revision}"
     )
-    async with _site(run, project) as site:
+    async with open_site(run, project) as site:
         done = await runner.down(site, revision, progress=_teller(run), wait_seconds=wait)
     return run.emit(done, view.run)
 
@@ -111,7 +100,7 @@ async def status(
     from dbctl.cli.output.views import migrate as view
     from dbctl.migrate.status import read_status
 
-    async with _site(run, _project(run, config, name, x)) as site:
+    async with open_site(run, read_project(run, config, name, x)) as site:
         found = await read_status(site)
     run.emit(found, view.status)
     run.verdict(found.at_head or not check)
@@ -126,40 +115,13 @@ def history(run: Invocation, *, config: Config = None, name: Section = "alembic"
     from dbctl.cli.output.views import migrate as view
     from dbctl.migrate.revisions import read_graph
 
-    graph = read_graph(_project(run, config, name, None))
+    graph = read_graph(read_project(run, config, name, None))
     run.emit(graph.revisions[::-1], view.history)
 
 
-@group.command("new", emits="list")
-async def new(
-    run: Invocation,
-    message: Annotated[str, typer.Argument(help="What the revision does, in a few words.")],
-    *,
-    autogenerate: Annotated[
-        bool, typer.Option(help="Fill it with what the models have and the database lacks.")
-    ] = False,
-    head: Annotated[str, typer.Option(help="What it builds on.")] = "head",
-    branch_label: Annotated[str | None, typer.Option(help="A label for a new branch.")] = None,
-    config: Config = None,
-    name: Section = "alembic",
-    x: Extra = None,
-) -> None:
-    """Write a new revision file.
-
-    Example: dbctl migrate new "add orders" --autogenerate
-    """
-    from dbctl.cli.output.views import migrate as view
-    from dbctl.migrate import author
-
-    project = _project(run, config, name, x)
-    if not (autogenerate or project.revision_environment):
-        written = await author.write_revision(project, message, head=head, branch_label=branch_label)
-        return run.emit(written, view.created)
-    async with _site(run, project) as site:
-        written = await author.autogenerate_revision(
-            site, message, head=head, branch_label=branch_label, compare=autogenerate
-        )
-    return run.emit(written, view.created)
+group.command("new", emits="list")(new)
+group.command("plan", emits="report")(plan)
+group.command("lint", emits="findings")(lint)
 
 
 @group.command("stamp", emits="report", writes=True)
@@ -180,28 +142,12 @@ async def stamp(
     from dbctl.cli.output.views import migrate as view
     from dbctl.migrate import runner
 
-    project = _project(run, config, name, x)
+    project = read_project(run, config, name, x)
     await run.announce_write(f"records revision {revision}")
     run.ask(f"Record {revision} as applied, without running it?")
-    async with _site(run, project) as site:
+    async with open_site(run, project) as site:
         done = await runner.stamp(site, revision, purge=purge, wait_seconds=wait)
     run.emit(done, view.run)
-
-
-def _project(run: Invocation, config: Path | None, name: str, x: list[str] | None) -> Project:
-    from dbctl.migrate.project import read_project
-
-    return read_project(config or run.loaded.path(run.loaded.settings.migrate.config), name, tuple(x or ()))
-
-
-@asynccontextmanager
-async def _site(run: Invocation, project: Project, *, write: str = "") -> AsyncIterator[Site]:
-    """The project at the environment's database, its password in hand for env.py."""
-    from dbctl.migrate.site import Site
-
-    async with run.database(write=write) as database:
-        address = await (await run.target()).with_password()
-        yield Site(project, database, address, run.loaded.settings.migrate.lock_timeout)
 
 
 def _teller(run: Invocation) -> Callable[[Step], None]:

@@ -29,6 +29,16 @@ class ListFormat(StrEnum):
     CSV = "csv"
 
 
+class FindingsFormat(StrEnum):
+    """How findings about files are written: the last three are read by code reviews."""
+
+    TABLE = "table"
+    JSON = "json"
+    GITHUB = "github"
+    SARIF = "sarif"
+    GITLAB = "gitlab"
+
+
 @dataclass(frozen=True, slots=True)
 class Common:
     """What the shared options said, wherever on the command line they stood."""
@@ -82,6 +92,7 @@ EMITTING = {
     "": [],
     "report": [_option("format", Annotated[ReportFormat, _FORMAT], ReportFormat.TABLE), _OUTPUT],
     "list": [_option("format", Annotated[ListFormat, _FORMAT], ListFormat.TABLE), _OUTPUT],
+    "findings": [_option("format", Annotated[FindingsFormat, _FORMAT], FindingsFormat.TABLE), _OUTPUT],
 }
 WRITING = [
     _option(

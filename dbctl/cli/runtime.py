@@ -37,9 +37,17 @@ class Invocation:
     @cached_property
     def loaded(self) -> Loaded:
         """The environment's settings. Raises SettingsError."""
+        return self._load(needs_database=True)
+
+    @cached_property
+    def project_settings(self) -> Loaded:
+        """The same for a command that needs no database: the defaults, where nobody wrote any."""
+        return self._load(needs_database=False)
+
+    def _load(self, *, needs_database: bool) -> Loaded:
         from dbctl.settings import load_settings
 
-        loaded = load_settings(self.common.env, self.common.configs)
+        loaded = load_settings(self.common.env, self.common.configs, needs_database=needs_database)
         for warning in loaded.warnings:
             self.say(f"warning: {warning}")
         return loaded

@@ -62,16 +62,21 @@ def load_settings(
     *,
     environ: Mapping[str, str] | None = None,
     overrides: Tree | None = None,
+    needs_database: bool = True,
 ) -> Loaded:
     """Merge base.toml, the environment's file, the process environment and ``overrides``, later ones winning.
 
-    Raises SettingsError, which names the file, the key and the fix.
+    Who needs no database may have no configs/ and, unless it is named, no such environment. Raises
+    SettingsError, which names the file, the key and the fix.
     """
     environ = os.environ if environ is None else environ
     name = environment or environ.get("DBCTL_ENV") or DEFAULT_ENVIRONMENT
     named = bool(environment or environ.get("DBCTL_ENV"))
-    folder = configs_folder(configs, environ, needed=named or not _names_database(environ))
-    layers = [*(_files(folder, name) if folder else []), *_process_layers(environ)]
+    folder = configs_folder(
+        configs, environ, needed=named or (needs_database and not _names_database(environ))
+    )
+    files = _files(folder, name, optional=not (named or needs_database)) if folder else ()
+    layers = [*files, *_process_layers(environ)]
     layers.append(("command line", overrides or {}))
     merged, _ = _merge(layers)
     merged, origins = _merge([("libpq's variables", _libpq_layer(environ, merged)), *layers])
@@ -106,9 +111,9 @@ def configs_folder(given: Path | None, environ: Mapping[str, str], *, needed: bo
     return found
 
 
-def _files(configs: Path, environment: str) -> Iterator[tuple[str, Tree]]:
+def _files(configs: Path, environment: str, *, optional: bool) -> Iterator[tuple[str, Tree]]:
     names = environments(configs)
-    if environment not in names:
+    if environment not in names and not optional:
         close = get_close_matches(environment, names, n=1)
         raise SettingsError(
             f"no environment {environment!r}",

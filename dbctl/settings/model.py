@@ -11,6 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 _UNITS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
+_SIZES = {"B": 1, "kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+_SIZE = re.compile(r"\s*(\d+)\s*(B|kB|MB|GB)?\s*")
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)?\s*")
 
 
@@ -24,13 +26,25 @@ def parse_duration(value: Any) -> Any:
     return float(match[1]) * _UNITS[match[2] or "s"]
 
 
+def parse_bytes(value: Any) -> Any:
+    """Bytes from a number or a text such as ``512kB``, ``1MB``, ``2GB``, in PostgreSQL's units of 1024."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value)
+    if match is None:
+        raise ValueError("write a number of bytes, or a number with kB, MB or GB")
+    return int(match[1]) * _SIZES[match[2] or "B"]
+
+
 def _split(value: Any) -> Any:
     return shlex.split(value) if isinstance(value, str) else value
 
 
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=30 * 86400)]
+Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(ge=0)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Share = Annotated[float, Field(gt=0, le=1)]
+HazardLevel = Literal["danger", "caution", "notice", "off"]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
 
@@ -76,6 +90,22 @@ class MigrateSettings(Section):
 
     config: Path = Path("alembic.ini")
     lock_timeout: Seconds = Field(5, description="how long a statement of a revision may wait for a lock")
+    url_variables: Words = Field(
+        ("DATABASE_URL",),
+        description="variables that lead the project to its database: on scratch, to scratch",
+    )
+    revision_timeout: Seconds = Field(30, description="how long a revision may run on scratch")
+    base: str | None = Field(None, description="the git branch that new revisions are compared with")
+    levels: dict[str, HazardLevel] = Field(
+        default_factory=dict, description="another level for a hazard, by its id; off leaves it out"
+    )
+    assume_small: Words = Field(
+        (), description="tables that are never blocked for long, whatever is done to them"
+    )
+    hot: Words = Field((), description="tables on which a caution is a danger")
+    small_table: Bytes = Field(
+        1 << 20, description="what blocks a table of fewer bytes (and 1000 rows) is a notice in a plan; 0 is none"
+    )
 
 
 class BackupSettings(Section):

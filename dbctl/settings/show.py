@@ -59,13 +59,15 @@ def _leaves(model: BaseModel, prefix: str = "") -> list[tuple[str, Any]]:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             leaves += _leaves(value, f"{prefix}{name}.")
+        elif isinstance(value, dict) and value:
+            leaves += [(f"{prefix}{name}.{key}", each) for key, each in value.items()]
         else:
             leaves.append((prefix + name, value))
     return leaves
 
 
 def _shown(key: str, value: Any) -> str | None:
-    if value is None:
+    if value is None or value == {}:
         return None
     if key == "database.url":
         return redact(value.get_secret_value())

@@ -40,7 +40,15 @@ class Source:
     text: str
 
 
-Block = Table | Lines | Source
+@dataclass(frozen=True, slots=True)
+class Either:
+    """The same for a person, in many lines, and for a pipe, in rows that a script can cut."""
+
+    terminal: Sequence[Block]
+    pipe: Sequence[Block]
+
+
+Block = Table | Lines | Source | Either
 Blocks = Iterable[Block]
 
 

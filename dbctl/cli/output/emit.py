@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from dbctl.cli.output.streams import OutputClosed, is_terminal
 from dbctl.errors import Failed, UsageError
 
 View = Callable[[Any], Blocks]
+
+# The formats that have a module of their own; the others are JSON's relatives.
+_MODULES = {"github": "github", "sarif": "sarif", "gitlab": "gitlab"}
 
 
 def check_output(output: Path) -> None:
@@ -56,9 +60,8 @@ def _write(result: Any, view: View, format_name: str, stream: Any, *, terminal: 
 
         (tables.write_rich if terminal else tables.write_plain)(view(result), stream)
     else:
-        from dbctl.cli.output import json
-
-        getattr(json, f"write_{format_name}")(result, stream)
+        module = import_module(f"dbctl.cli.output.{_MODULES.get(format_name, 'json')}")
+        getattr(module, f"write_{format_name}")(result, stream)
 
 
 def _put(output: Path, text: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
-from dbctl.cli.output.blocks import Block, Blocks, Cell, Source, Table, cell
+from dbctl.cli.output.blocks import Blocks, Cell, Either, Lines, Source, Table, cell
 from dbctl.cli.output.streams import visible, wants_colour
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ _COLOURS = {"": "", "good": "green", "warning": "yellow", "bad": "bold red", "di
 
 def write_plain(blocks: Blocks, stream: TextIO) -> None:
     """Tab-separated rows, never cut, no colour: one line a row, headings first."""
-    for block in blocks:
+    for block in _chosen(blocks, terminal=False):
         if isinstance(block, Source):
             stream.write(block.text)
             continue
@@ -29,11 +30,19 @@ def write_rich(blocks: Blocks, stream: TextIO) -> None:
     from rich.console import Console
 
     console = Console(file=stream, no_color=not wants_colour(), highlight=False, markup=False, emoji=False)
-    for block in blocks:
+    for block in _chosen(blocks, terminal=True):
         console.print(_drawn(block), soft_wrap=not isinstance(block, Table))
 
 
-def _drawn(block: Block) -> Text | RichTable:
+def _chosen(blocks: Blocks, *, terminal: bool) -> Iterator[Table | Lines | Source]:
+    for block in blocks:
+        if isinstance(block, Either):
+            yield from _chosen(block.terminal if terminal else block.pipe, terminal=terminal)
+        else:
+            yield block
+
+
+def _drawn(block: Table | Lines | Source) -> Text | RichTable:
     from rich.text import Text
 
     if isinstance(block, Table):

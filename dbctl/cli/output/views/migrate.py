@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dbctl.cli.output.blocks import Block, Cell, Lines, Source, Table
+from dbctl.cli.output.views import lint
 from dbctl.migrate.model import Created, Revision, Run, Script, Status
 
 
@@ -43,11 +44,12 @@ def script(result: Script) -> Iterator[Block]:
 
 
 def created(result: Sequence[Created]) -> Iterator[Block]:
-    """The files that were written."""
+    """The files that were written, and what was found in them."""
     yield Table(
         ("revision", "builds on", "path"),
         [[c.revision, _names(c.down_revisions), str(c.path)] for c in result],
     )
+    yield from lint.in_short([finding for one in result for finding in one.findings])
 
 
 def _revision(revision: Revision) -> list[str | Cell]:

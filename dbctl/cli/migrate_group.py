@@ -1,0 +1,53 @@
+"""The group ``dbctl migrate``: what its commands, which stand in several modules, have in common."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dbctl.cli.command import Group, Invocation
+
+if TYPE_CHECKING:
+    from dbctl.migrate.project import Project
+    from dbctl.migrate.site import Site
+    from dbctl.settings import Loaded
+
+group = Group("migrate", "Apply, revert and inspect Alembic migrations.")
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="alembic.ini or pyproject.toml; else migrate.config.", show_default=False
+    ),
+]
+Section = Annotated[str, typer.Option("--name", "-n", help="The ini's section, as for alembic -n.")]
+Extra = Annotated[
+    list[str] | None, typer.Option("-x", metavar="KEY=VALUE", help="For env.py, as for alembic -x.")
+]
+
+
+def read_project(
+    run: Invocation, config: Path | None, name: str, x: list[str] | None, loaded: Loaded | None = None
+) -> Project:
+    """The Alembic project that the options name, else that of the settings ``loaded``, else the environment's."""
+    from dbctl.migrate import project
+
+    return project.read_project(config or _configured(loaded or run.loaded), name, tuple(x or ()))
+
+
+@asynccontextmanager
+async def open_site(run: Invocation, project: Project, *, write: str = "") -> AsyncIterator[Site]:
+    """The project at the environment's database, its password in hand for env.py."""
+    from dbctl.migrate.site import Site
+
+    async with run.database(write=write) as database:
+        address = await (await run.target()).with_password()
+        yield Site(project, database, address, run.loaded.settings.migrate.lock_timeout)
+
+
+def _configured(loaded: Loaded) -> Path:
+    return loaded.path(loaded.settings.migrate.config)
