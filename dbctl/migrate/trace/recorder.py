@@ -180,7 +180,7 @@ class Recorder:
                 self._outdate()
             session.controlled(control)
         if any(sets_path(operation) for operation in running.text.operations):
-            session.seen = None
+            session.path_was_set()
         observed = self._observe(running)
         self._rehearsal.noticed(running.text.operations)
         try:

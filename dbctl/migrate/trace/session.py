@@ -43,6 +43,7 @@ class Session:
         self.is_in_our_block = False
         # What COMMIT or BEGIN as SQL has led to; the driver may not have noticed.
         self._in_block: bool | None = None
+        self._path_was_set = False
         # Relations whose locks a savepoint has given back; their counters go on.
         self._let_go: set[int] = set()
 
@@ -91,11 +92,18 @@ class Session:
         """A transaction was committed or rolled back: the next one holds nothing."""
         self.transaction = next(self._transactions)
         self.begun = Observation()
-        self.seen = Observation(path=self.path) if self._starts_at_zero else None
+        # SET LOCAL ends with its transaction, and what ROLLBACK undoes was never set.
+        is_known = self._starts_at_zero and not self._path_was_set
+        self.seen = Observation(path=self.path) if is_known else None
+        self._path_was_set = False
         self.is_aborted = False
         self.is_in_our_block = False
         self._in_block = None
         self._let_go.clear()
+
+    def path_was_set(self) -> None:
+        """The search_path is another now."""
+        self.seen, self._path_was_set = None, True
 
     def rolled_back_to_savepoint(self) -> None:
         """Part of the transaction did not happen: what it still holds is to be looked at."""

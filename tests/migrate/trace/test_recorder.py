@@ -180,6 +180,22 @@ def test_names_go_by_the_search_path(record):
     assert (temporary.locks, shadowed.locks, shadowed.before) == ((), (), {})
 
 
+def test_a_local_search_path_ends_with_its_transaction(record):
+    body = """
+    op.execute("SET LOCAL search_path = crm")
+    op.execute("ALTER TABLE account ADD COLUMN a int")
+    op.get_bind().commit()
+    op.execute("ALTER TABLE account ADD COLUMN a int")
+    """
+    [(_, one, two)] = record(
+        body, setup=SHOP + "CREATE SCHEMA crm; CREATE TABLE crm.account (id int)", catch=True
+    )
+    assert [names(t.relation for t in s.before.values()) for s in (one, two)] == [
+        ["crm.account"],
+        ["account"],
+    ]
+
+
 def test_an_index_leads_to_its_table(record):
     [(rename, drop)] = record(
         sql("ALTER INDEX invoice_total RENAME TO by_total", "DROP INDEX by_total"), setup=SHOP
