@@ -104,7 +104,8 @@ class MigrateSettings(Section):
     )
     hot: Words = Field((), description="tables on which a caution is a danger")
     small_table: Bytes = Field(
-        1 << 20, description="what blocks a table of fewer bytes (and 1000 rows) is a notice in a plan; 0 is none"
+        1 << 20,
+        description="what blocks a table of fewer bytes (and 1000 rows) is a notice in a plan; 0 is none",
     )
 
 

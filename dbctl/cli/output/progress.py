@@ -44,7 +44,14 @@ class _Bar:
         from rich.progress import Progress
 
         description, total, unit = self._what
-        bars = Progress(*_columns(unit), console=Console(stderr=True), transient=True)
+        # Rich would put back the stdout that it met, which may be the one of a project's code.
+        bars = Progress(
+            *_columns(unit),
+            console=Console(stderr=True),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         bars.add_task(description, total=total)
         bars.start()
         return bars

@@ -27,6 +27,7 @@ from dbctl.migrate.trace.model import RevisionTrace
 from dbctl.postgres.tasks import surely
 
 if TYPE_CHECKING:
+    from dbctl.migrate.lint.stage import Stage
     from dbctl.migrate.trace.course import Progress
 
 
@@ -61,14 +62,13 @@ async def lint_project(project: Project, request: Request, progress: Progress) -
     chosen = await asyncio.to_thread(
         choose, project, reading.graph, request.range, request.base, named=request.base_is_wanted
     )
-    show = _Show()
+    report = partial(_report, project, reading, chosen, request)
     if (chosen.revisions or request.models) and not reading.missing:
-        show = await _perform(project, reading.graph, chosen, request, progress)
-    elif reading.missing:
-        show.notes = ("nothing was traced: Alembic can't load a project with an unknown down_revision",)
-    return replace(
-        _report(project, reading, chosen, show, request), duration_seconds=time.monotonic() - started
-    )
+        made = await _perform(project, reading.graph, chosen, request, progress=progress, report=report)
+    else:
+        unread = "nothing was traced: Alembic can't load a project with an unknown down_revision"
+        made = report(_Show(notes=(unread,) if reading.missing else ()))
+    return replace(made, duration_seconds=time.monotonic() - started)
 
 
 async def _located(project: Project, request: Request) -> Project:
@@ -81,9 +81,15 @@ async def _located(project: Project, request: Request) -> Project:
 
 
 async def _perform(
-    project: Project, graph: Graph, chosen: Chosen, request: Request, progress: Progress
-) -> _Show:
-    """Bring the history onto scratch and trace the range there."""
+    project: Project,
+    graph: Graph,
+    chosen: Chosen,
+    request: Request,
+    *,
+    progress: Progress,
+    report: Callable[[_Show], Report],
+) -> Report:
+    """Bring the history onto scratch, trace the range there, and ``report`` while what took long is kept."""
     ids = [revision.id for revision in chosen.revisions]
     run, history = _run_and_history(graph, ids)
     show, clock = _Show(history_revisions=len(history)), _Clock()
@@ -107,8 +113,14 @@ async def _perform(
             show.findings = await drift_findings(stage, graph, request.levels)
             clock.note("models")
         show.server_version, show.notes = stage.version, stage.scratch.notes
-    show.durations_seconds = clock.noted
-    return show
+        show.durations_seconds = clock.noted
+        return await surely(_reported(stage, partial(report, show), show.traces))
+
+
+async def _reported(stage: Stage, report: Callable[[], Report], traces: tuple[RevisionTrace, ...]) -> Report:
+    """The report; while Python judges, files are copied."""
+    made, _ = await asyncio.gather(asyncio.to_thread(report), asyncio.to_thread(stage.keep_traced, traces))
+    return made
 
 
 async def _meanwhile(start: Callable[[], Started]) -> Started:
@@ -144,7 +156,7 @@ def _run_and_history(
     return tuple(run), tuple(revision for revision in run if revision.id not in after)
 
 
-def _report(project: Project, reading: Reading, chosen: Chosen, show: _Show, request: Request) -> Report:
+def _report(project: Project, reading: Reading, chosen: Chosen, request: Request, show: _Show) -> Report:
     from dbctl.migrate.lint.changes import mixed_findings
     from dbctl.migrate.lint.checks import graph_findings
     from dbctl.migrate.lint.judging import judge_all

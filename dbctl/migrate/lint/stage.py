@@ -65,10 +65,13 @@ class Stage:
         """Trace the ``chosen`` revisions; ``run`` are they and all that they build on."""
         traces = await trace(self.project, self.scratch, chosen, options=self.options, progress=progress)
         self._note(run)
+        return traces
+
+    def keep_traced(self, traces: Collection[RevisionTrace]) -> None:
+        """Keep what a trace has left, if it is what a replay would have left, and took long enough."""
         inserted = any(written.inserted for one in traces for s in one.statements for written in s.written)
         if self._is_worth_keeping() and not (self.options.rows and inserted):
-            await surely(asyncio.to_thread(self._keep, traced=True))
-        return traces
+            self._keep(traced=True)
 
     def _note(self, run: Sequence[Revision]) -> None:
         self.unkept += len(run) - len(self.there)

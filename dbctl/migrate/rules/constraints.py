@@ -185,7 +185,7 @@ def validate_same_transaction(operation: ValidateConstraint, scene: Scene) -> It
     if constraint and constraint.references and constraint.references not in tables:
         tables.append(constraint.references)
     names = named(table, constraint=operation.name, definition=definition)
-    yield Hit(tuple(tables), names)
+    yield Hit(tuple(tables), names, of_transaction=True)
 
 
 @rule(DROP_CONSTRAINT, DropConstraint)

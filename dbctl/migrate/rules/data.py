@@ -143,7 +143,7 @@ def dml_under_ddl_lock(scene: Scene) -> Iterator[Hit]:
         held = _held_exclusively(scene) if table is not None else ()
         if table is not None and held:
             why = f"AccessExclusiveLock on {', '.join(held)} is held meanwhile."
-            yield Hit(tuple(dict.fromkeys((*shown([table]), *held))), names, why, level)
+            yield Hit(tuple(dict.fromkeys((*shown([table]), *held))), names, why, level, of_transaction=True)
             return
 
 

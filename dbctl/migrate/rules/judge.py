@@ -114,7 +114,7 @@ def _finding(match: _Match, trace: RevisionTrace, levels: Levels, measured: Meas
     level = levels.of(match.hazard, hit.level, hit.tables)
     if level is None:
         return None
-    facts = measured.of(statement, hit.tables)
+    facts = measured.of(statement, hit.tables, of_transaction=hit.of_transaction)
     return Finding(
         hazard=match.hazard.id,
         level=level,

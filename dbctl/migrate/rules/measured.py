@@ -11,9 +11,13 @@ from dbctl.postgres.lock_modes import LockMode
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The strongest lock on a finding's tables, and which of them were rewritten and read in full."""
+    """The strongest lock on a finding's tables, and which of them were rewritten and read in full.
+
+    ``is_held`` if the transaction had that lock before the statement.
+    """
 
     lock: LockMode | None = None
+    is_held: bool = False
     rewritten: tuple[str, ...] = ()
     scanned: tuple[str, ...] = ()
 
@@ -23,7 +27,8 @@ class Facts:
         done += [f"reads {_and(self.scanned)} in full"] if self.scanned else []
         if self.lock is None:
             return f"Measured: it {_and(done)}." if done else ""
-        return f"Measured: it {_and([f'holds {self.lock} ({_blocks(self.lock)})', *done])}."
+        verb = "runs under" if self.is_held else "takes"
+        return f"Measured: it {_and([f'{verb} {self.lock} ({_blocks(self.lock)})', *done])}."
 
 
 class Measured:
@@ -37,18 +42,25 @@ class Measured:
             for lock in statement.locks:
                 self._oids.setdefault(lock.relation.shown, set()).add(lock.relation.oid)
 
-    def of(self, statement: Statement | None, tables: Collection[str]) -> Facts:
-        """What ``statement`` did to ``tables``; without any, what it locked."""
+    def of(
+        self, statement: Statement | None, tables: Collection[str], *, of_transaction: bool = False
+    ) -> Facts:
+        """What ``statement`` did to ``tables``; without any, what it locked.
+
+        Its own lock, or where it took none, the one that it runs under; ``of_transaction`` the stronger of both.
+        """
         if statement is None:
             return Facts()
         if not tables:
             return Facts(statement.strongest)
         oids = {oid for table in tables for oid in self._oids.get(table, ())}
-        taken = [lock.mode for lock in statement.locks if lock.relation.oid in oids]
-        held = [mode for oid, mode in statement.held.items() if oid in oids]
+        taken = max((lock.mode for lock in statement.locks if lock.relation.oid in oids), default=None)
+        held = max((mode for oid, mode in statement.held.items() if oid in oids), default=None)
+        is_held = held is not None and (taken is None or (of_transaction and held > taken))
         scanned = (scan.relation for scan in statement.scanned)
         return Facts(
-            lock=max([*taken, *held], default=None),
+            lock=held if is_held else taken,
+            is_held=is_held,
             rewritten=tuple(relation.shown for relation in statement.rewritten if relation.oid in oids),
             scanned=tuple(relation.shown for relation in scanned if relation.oid in oids),
         )

@@ -23,13 +23,15 @@ class Hit:
     """A rule's answer: the tables that the hazard is about, and the names that its safe way is filled with.
 
     ``why`` says what is particular here and is put after the hazard's own reason. ``level`` is the hazard's
-    own unless it is said here: the same thing can be worse, or less bad, than usual.
+    own unless it is said here: the same thing can be worse, or less bad, than usual. ``of_transaction`` if it
+    is about all locks that the transaction holds, not about those of the statement.
     """
 
     tables: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     why: str = ""
     level: Level | None = None
+    of_transaction: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from dbctl.migrate.rules.facts import column_is_new, operations, stored
 from dbctl.migrate.rules.model import Hazard, Level
@@ -33,6 +33,9 @@ _DATA = (Insert, Update, Delete, Merge, Select)
 # They lock their table with less than AccessExclusiveLock: under one that is held they do more harm than alone.
 _MILD = (CreateIndex, Reindex, RefreshMaterializedView)
 
+# Each in a transaction of its own; what else is to be said of them, their own findings say.
+_APART = ('op.execute("""{first}""")', 'op.execute("""{second}""")')
+
 MULTI_TABLE_LOCKS = hazard(
     Hazard(
         id="multi-table-locks",
@@ -42,10 +45,7 @@ MULTI_TABLE_LOCKS = hazard(
             "The transaction locks several tables one after the other: it can deadlock with the application, "
             "and while it waits for one it blocks the others."
         ),
-        safe=(
-            'op.add_column("{table}", sa.Column("{column}", sa.Integer))',
-            'op.add_column("{other}", sa.Column("{column}", sa.Integer))',
-        ),
+        safe=_APART,
         lock=LockMode.ACCESS_EXCLUSIVE,
     )
 )
@@ -55,13 +55,7 @@ DDL_UNDER_EXCLUSIVE = hazard(
         level=Level.DANGER,
         effect="blocking",
         why="It reads or writes a whole table while an earlier statement's AccessExclusiveLock keeps everybody out.",
-        safe=(
-            'op.add_column("{held}", sa.Column("{column}", sa.Integer))',
-            (
-                "with op.get_context().autocommit_block():\n"
-                '    op.create_index("{table}_{key}_idx", "{table}", ["{key}"], postgresql_concurrently=True)'
-            ),
-        ),
+        safe=_APART,
         lock=LockMode.ACCESS_EXCLUSIVE,
     )
 )
@@ -101,7 +95,8 @@ ENUM_ADD_VALUE_TXN = hazard(
 def multi_table_locks(revision: RevisionTrace) -> Iterator[tuple[Statement, Hit]]:
     """Locks that writes wait for, on two tables that were there, taken by different statements."""
     roots = _roots(revision)
-    transaction, locked, first = -1, dict[str, None](), dict[int, tuple[Statement, dict[str, None]]]()
+    transaction, locked = -1, dict[str, Statement]()
+    told: set[int] = set()
     for statement in revision.statements:
         if statement.transaction != transaction:
             transaction, locked = statement.transaction, {}
@@ -111,13 +106,15 @@ def multi_table_locks(revision: RevisionTrace) -> Iterator[tuple[Statement, Hit]
             if lock.mode.blocks_writes and stored(lock.relation)
             if (root := roots.get(lock.relation.shown, lock.relation.shown)) not in locked
         ]
-        if locked and new:
-            first.setdefault(transaction, (statement, locked))
-        locked.update(dict.fromkeys(new))
-    for statement, tables in first.values():
-        names = list(tables)
-        hit = Hit(tuple(names), {"table": names[0], "other": names[-1], "column": "added"})
-        yield statement, hit
+        if locked and new and transaction not in told:
+            told.add(transaction)
+            yield statement, _together(statement, [*locked, *new], next(reversed(locked.values())))
+        locked.update(dict.fromkeys(new, statement))
+
+
+def _together(statement: Statement, tables: Iterable[str], earlier: Statement) -> Hit:
+    names = {"first": earlier.sql, "second": statement.sql}
+    return Hit(tuple(dict.fromkeys(tables)), names, of_transaction=True)
 
 
 @statement_rule(DDL_UNDER_EXCLUSIVE)
@@ -130,7 +127,7 @@ def ddl_under_exclusive(scene: Scene) -> Iterator[Hit]:
     ):
         return
     held = {
-        lock.relation.shown: lock.relation
+        lock.relation.shown: earlier
         for earlier in scene.same_transaction
         for lock in earlier.locks
         if lock.mode is LockMode.ACCESS_EXCLUSIVE and stored(lock.relation)
@@ -138,9 +135,9 @@ def ddl_under_exclusive(scene: Scene) -> Iterator[Hit]:
     own = _own(worked, scene)
     waiting = [name for name in held if name not in own]
     if waiting:
-        names = {"held": waiting[0], "table": worked[0], "column": "added", "key": "id"}
+        names = {"first": held[waiting[0]].sql, "second": statement.sql}
         why = f"{', '.join(waiting)} stays locked for as long as it takes."
-        yield Hit(tuple(dict.fromkeys((*worked, *waiting))), names, why)
+        yield Hit(tuple(dict.fromkeys((*worked, *waiting))), names, why, of_transaction=True)
 
 
 @statement_rule(PENDING_TRIGGER_EVENTS)

@@ -30,7 +30,7 @@ async def test_a_finding_says_where_it_is_and_what_was_measured(judged):
         True,
         False,
     )
-    assert "it holds ShareLock (writes wait) and reads invoice in full" in found.why
+    assert "it takes ShareLock (writes wait) and reads invoice in full" in found.why
     assert 'op.create_index("i", "invoice", ["kind"], postgresql_concurrently=True)' in found.fix
 
 

@@ -200,7 +200,10 @@ def test_partitions_and_copies_are_told_apart():
         ("CREATE SEQUENCE s AS int", op.CreateSequence(Name("s"), "int4")),
         ("CREATE EXTENSION IF NOT EXISTS x", op.CreateExtension("x", if_not_exists=True)),
         ("CREATE PUBLICATION p FOR ALL TABLES", op.ChangePublication("p", all_tables=True)),
-        ("CREATE PUBLICATION p FOR TABLES IN SCHEMA s", op.ChangePublication("p", all_tables=True, schemas=("s",))),
+        (
+            "CREATE PUBLICATION p FOR TABLES IN SCHEMA s",
+            op.ChangePublication("p", all_tables=True, schemas=("s",)),
+        ),
         ("ALTER PUBLICATION p ADD TABLE t", op.ChangePublication("p", (T,))),
         ("ALTER PUBLICATION p DROP TABLE t", op.Other("AlterPublicationStmt")),
         ("SET LOCAL Lock_Timeout = '5s'", op.SetVariable("lock_timeout", "5s", local=True)),

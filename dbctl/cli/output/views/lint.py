@@ -118,7 +118,8 @@ def _sql(sql: str, line: int | None) -> Iterator[str | Cell]:
 
 def _did(traced: Traced) -> str:
     """What the server did for it, in words."""
-    parts = [f"{lock.mode} on {lock.table}" for lock in traced.locks] or ["no lock on what was there"]
+    strongest = {lock.table: lock.mode for lock in sorted(traced.locks, key=lambda lock: lock.mode)}
+    parts = [f"{mode} on {table}" for table, mode in strongest.items()] or ["no new lock on what was there"]
     parts += [f"rewrites {name}" for name in traced.rewrites]
     parts += [f"reads all of {name}" for name in traced.scans]
     parts += [f"writes {traced.rows_written} rows"] if traced.rows_written else []
