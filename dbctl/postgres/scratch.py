@@ -5,16 +5,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from dbctl.errors import ToolFailed
 from dbctl.postgres.binaries import Binaries, find_server
@@ -32,6 +33,8 @@ _GUARDIAN = str(Path(__file__).with_name("guardian.py"))
 _NAME = "dbctl-scratch-"
 _ROOM_FOR_SOCKET = len(f"/{_NAME}12345678/.s.PGSQL.65535")
 _START_SECONDS = 60.0
+_DAMAGED = re.compile(r"PANIC|data directory|could not (open|read|access) (file|directory)")
+_Started: TypeAlias = "tuple[subprocess.Popen[bytes], Path]"
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 _SETTINGS = MappingProxyType(
     {
@@ -88,8 +91,12 @@ def scratch_server(
     settings = _settings(options)
     root = temporary_root(launcher, room=_ROOM_FOR_SOCKET)
     _sweep(root)
-    template = template or cached_cluster(binaries, launcher)
-    with _guarded(_spec(binaries, launcher, settings, root, template)) as (guardian, folder):
+    with ExitStack() as stack:
+
+        def start(template: Path) -> _Started:
+            return stack.enter_context(_guarded(_spec(binaries, launcher, settings, root, template)))
+
+        guardian, folder = start(template) if template else _start_empty(start, binaries, launcher)
         yield ScratchServer(
             params=MappingProxyType(_params(settings, folder)),
             version=binaries.version,
@@ -98,6 +105,18 @@ def scratch_server(
             launcher=launcher.name,
             guardian_pid=guardian.pid,
         )
+
+
+def _start_empty(start: Callable[[Path], _Started], binaries: Binaries, launcher: Launcher) -> _Started:
+    """Start on a copy of the cached data folder; one that is damaged is made anew."""
+    kept = cached_cluster(binaries, launcher)
+    try:
+        return start(kept)
+    except ToolFailed as error:
+        if not _DAMAGED.search(error.why):
+            raise
+    shutil.rmtree(kept, ignore_errors=True)
+    return start(cached_cluster(binaries, launcher))
 
 
 def _settings(options: Mapping[str, str]) -> dict[str, str]:
@@ -128,7 +147,7 @@ def _spec(
 
 
 @contextmanager
-def _guarded(spec: Mapping[str, object]) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def _guarded(spec: Mapping[str, object]) -> Iterator[_Started]:
     argv = [sys.executable, "-I", "-S", _GUARDIAN]
     pipe = subprocess.PIPE
     with subprocess.Popen(  # noqa: S603

@@ -151,6 +151,17 @@ def test_a_copy_that_fails_says_why_and_leaves_nothing(short: Path, monkeypatch:
     assert not list(short.iterdir())
 
 
+def test_a_damaged_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with scratch_server():
+        pass
+    (control,) = tmp_path.glob("dbctl/cluster-*/global/pg_control")
+    control.write_bytes(b"")
+    for _ in range(2):
+        with scratch_server() as server:
+            assert ask(server, "SELECT 1") == "1"
+
+
 def test_a_long_temporary_folder_is_not_used_for_the_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
