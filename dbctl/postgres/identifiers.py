@@ -1,4 +1,4 @@
-"""Names in SQL: always quoted, whatever they hold."""
+"""Names in SQL: quoted, whatever they hold."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ def quote_identifier(name: str) -> str:
     if size > NAME_BYTES:
         raise Invalid("name", f"{size} bytes, PostgreSQL keeps {NAME_BYTES}", hint="choose a shorter name")
     return _preparer().quote_identifier(name)
+
+
+def quote_if_needed(name: str) -> str:
+    """The name as a person writes it: quoted only if it is a key word, or has more than small letters and digits."""
+    return _preparer().quote(name)
 
 
 @cache

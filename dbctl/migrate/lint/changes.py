@@ -50,15 +50,19 @@ def mixed_findings(
 
 
 def _application_code(project: Project, chosen: Chosen) -> Iterator[str]:
-    """The Python files in the diff that are neither the project's migrations nor tests, from the root."""
+    """The Python files in the diff that are neither migrations, of whatever project, nor tests; from the root."""
     if chosen.changes is None:
         return
-    migrations = [folder.resolve() for folder in (project.script_location, *project.version_locations)]
+    migrations = {folder.resolve() for folder in (project.script_location, *project.version_locations)}
     top = chosen.changes.repository.top
     for file in chosen.changes.added | chosen.changes.modified | chosen.changes.deleted:
         name = file.relative_to(top) if file.is_relative_to(top) else file
-        if file.suffix == ".py" and not _is_test(name) and not any(map(file.is_relative_to, migrations)):
+        if file.suffix == ".py" and not _is_test(name) and not _is_migration(file, migrations):
             yield name.as_posix()
+
+
+def _is_migration(file: Path, migrations: set[Path]) -> bool:
+    return any(folder in migrations or (folder / "env.py").is_file() for folder in file.parents)
 
 
 def _is_test(file: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,6 +16,12 @@ from dbctl.migrate.rules.widths import catalog_type
 from dbctl.postgres.catalog.model import Table
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import AddColumn, AddConstraint, Constraint, CreateIndex, Type
+
+_REFERENCES = re.compile(
+    r'\bREFERENCES\s+(?:"[^"]+"|[\w$.])+(?:\s*\([^)]*\))?((?:\s+(?:MATCH|ON|DELETE|UPDATE|CASCADE|RESTRICT|NO|ACTION'
+    r"|SET|NULL|DEFAULT|NOT|DEFERRABLE|INITIALLY|DEFERRED|IMMEDIATE|FULL|SIMPLE)\b(?!\s+VALID))*)",
+    re.IGNORECASE,
+)
 
 # Interchangeable for the operators that compare them.
 _ALIKE = [{"text", "varchar"}]
@@ -250,4 +257,11 @@ def _names(constraint: Constraint, scene: Scene, table: Table, parent: Table | N
         index=f"{table.relation.name}_{columns}_idx",
         parent=str(constraint.references),
         parent_columns=", ".join(referenced),
+        options=_options(scene.statement.sql),
     )
+
+
+def _options(sql: str) -> str:
+    """What stands behind the key that is referred to: ON DELETE …, DEFERRABLE …; nothing where it isn't clear."""
+    found = _REFERENCES.findall(sql)
+    return found[0].rstrip() if len(found) == 1 else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from dbctl.migrate.rules.facts import column_is_new, found, named, operations, shown, unique_keys
@@ -12,8 +13,16 @@ from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import CreateIndex, Drop, Reindex, Select, Update
 
 _CREATE_CONCURRENTLY = (
+    'with op.get_context().autocommit_block():\n    op.execute("""CREATE INDEX CONCURRENTLY {definition}""")'
+)
+# With a plain btree on one column in place of what was asked for.
+_CREATE_SIMPLER = (
     "with op.get_context().autocommit_block():\n"
     '    op.create_index("{index}", "{table}", ["{column}"], postgresql_concurrently=True)'
+)
+_DEFINITION = re.compile(
+    r"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?:CONCURRENTLY\s+)?(?:IF\s+NOT\s+EXISTS\s+)?(\S.*)",
+    re.IGNORECASE | re.DOTALL,
 )
 _NO_DUPLICATES = (
     'duplicates = op.get_bind().exec_driver_sql("SELECT {columns} FROM {table} GROUP BY {columns} '
@@ -43,7 +52,7 @@ CREATE_UNIQUE_INDEX = hazard(
         why="A unique index fails on the first duplicate; built concurrently it leaves an INVALID index behind.",
         safe=(
             _NO_DUPLICATES + "with op.get_context().autocommit_block():\n"
-            '    op.create_index("{index}", "{table}", ["{column}"], unique=True, postgresql_concurrently=True)',
+            '    op.execute("""CREATE UNIQUE INDEX CONCURRENTLY {definition}""")',
         ),
         lock=LockMode.SHARE,
     )
@@ -122,7 +131,7 @@ WIDE_INDEX = hazard(
         level=Level.NOTICE,
         effect="style",
         why="An index of more than three columns is large, slows every write and rarely serves more queries.",
-        safe=(_CREATE_CONCURRENTLY,),
+        safe=(_CREATE_SIMPLER,),
     )
 )
 HASH_INDEX = hazard(
@@ -131,7 +140,7 @@ HASH_INDEX = hazard(
         level=Level.NOTICE,
         effect="style",
         why="A hash index knows no order, no uniqueness and one column only; a btree serves = as well.",
-        safe=(_CREATE_CONCURRENTLY,),
+        safe=(_CREATE_SIMPLER,),
     )
 )
 
@@ -145,7 +154,7 @@ def create_index(operation: CreateIndex, scene: Scene) -> Iterator[Hit]:
     if operation.table.only and table.relation.kind == "partitioned table":
         return
     why = "All its partitions are locked together." if table.partitions else ""
-    yield Hit(shown([table]), _names(operation, table), why)
+    yield Hit(shown([table]), _names(operation, table, scene), why)
 
 
 @rule(CREATE_UNIQUE_INDEX, CreateIndex)
@@ -155,7 +164,7 @@ def create_unique_index(operation: CreateIndex, scene: Scene) -> Iterator[Hit]:
     if table is None or not operation.unique or _is_skipped(operation, table):
         return
     if _can_have_duplicates(operation, table, scene):
-        yield Hit(shown([table]), _names(operation, table))
+        yield Hit(shown([table]), _names(operation, table, scene))
 
 
 @rule(INDEX_CONCURRENTLY_IN_TXN, CreateIndex, Drop, Reindex)
@@ -173,7 +182,9 @@ def index_concurrently_in_txn(operation: CreateIndex | Drop | Reindex, scene: Sc
     if isinstance(operation, CreateIndex):
         table = scene.table(operation.table)
         names = (
-            _names(operation, table) if table else {"table": str(operation.table), "index": operation.name}
+            _names(operation, table, scene)
+            if table
+            else {"table": str(operation.table), "index": operation.name}
         )
         yield Hit(shown([table]) if table else (str(operation.table),), names, why)
     else:
@@ -186,7 +197,7 @@ def cic_if_not_exists(operation: CreateIndex, scene: Scene) -> Iterator[Hit]:
     table = scene.table(operation.table)
     index = table.index(operation.name) if table else None
     if table and index and operation.if_not_exists and not index.valid and not table.partitions:
-        yield Hit(shown([table]), _names(operation, table))
+        yield Hit(shown([table]), _names(operation, table, scene))
 
 
 @rule(INDEX_ON_PARTITIONED, CreateIndex, Drop)
@@ -198,7 +209,7 @@ def index_on_partitioned(operation: CreateIndex | Drop, scene: Scene) -> Iterato
         table = scene.table(operation.table)
         if table and table.relation.kind == "partitioned table":
             partition = table.partitions[0] if table.partitions else "partition"
-            yield Hit(shown([table]), _names(operation, table) | {"partition": partition})
+            yield Hit(shown([table]), _names(operation, table, scene) | {"partition": partition})
     elif operation.kind == "index":
         for name in operation.names:
             place = scene.index(name)
@@ -237,15 +248,18 @@ def hash_index(operation: CreateIndex, scene: Scene) -> Iterator[Hit]:
     """USING hash."""
     table = scene.table(operation.table)
     if operation.method == "hash":
-        names = _names(operation, table) if table else {"index": operation.name}
+        names = _names(operation, table, scene) if table else {"index": operation.name}
         yield Hit(shown([table]) if table else (str(operation.table),), names)
 
 
-def _names(operation: CreateIndex, table: Table) -> dict[str, str]:
+def _names(operation: CreateIndex, table: Table, scene: Scene) -> dict[str, str]:
     columns = [column for column in operation.columns if column]
     name = operation.name or f"{table.relation.name}_{'_'.join(columns)}_idx"
+    names = ", ".join(columns or ["expression"])
+    written = None if scene.hidden else _DEFINITION.fullmatch(scene.statement.sql)
+    definition = written[1].rstrip("; \n") if written else f"{name} ON {table.relation.shown} ({names})"
     return named(
-        table, index=name, column=(columns or ["expression"])[0], columns=", ".join(columns or ["expression"])
+        table, index=name, column=(columns or ["expression"])[0], columns=names, definition=definition
     )
 
 

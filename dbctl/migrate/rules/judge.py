@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from dbctl.migrate.rules import failures
 from dbctl.migrate.rules.accepts import Accept, apply_accepts, read_accepts
+from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.levels import Levels
 from dbctl.migrate.rules.measured import Measured
 from dbctl.migrate.rules.model import Finding, Hazard
@@ -127,29 +128,6 @@ def _finding(match: _Match, trace: RevisionTrace, levels: Levels, measured: Meas
         rewrites=bool(facts.rewritten),
         scans=bool(facts.scanned),
         why=" ".join(part for part in (match.hazard.why, hit.why, facts.in_words()) if part),
-        fix=fill(match.hazard.safe, hit),
+        fix=hit.fix or fill(match.hazard.safe, hit),
         hidden=bool(match.inner) or (match.hazard is HIDDEN),
     )
-
-
-class _Filled(dict[str, str]):
-    """Names for a safe way: one that a hit does not know stands as ``<name>``."""
-
-    def __missing__(self, key: str) -> str:
-        return f"<{key}>"
-
-
-def fill(safe: tuple[str, ...], hit: Hit) -> str:
-    """The safe way with the finding's own names; each further body of ``upgrade()`` is a revision of its own."""
-    names = _Filled({"table": hit.tables[0]} if hit.tables else {}, **hit.names)
-    bodies = [_filled(body, names) for body in safe]
-    if not bodies[1:]:
-        return "".join(bodies)
-    return "\n\n".join(f"# revision {number}\n{body}" for number, body in enumerate(bodies, 1))
-
-
-def _filled(body: str, names: _Filled) -> str:
-    try:
-        return body.format_map(names)
-    except (ValueError, IndexError, AttributeError, TypeError):
-        return body

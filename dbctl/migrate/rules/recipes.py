@@ -54,7 +54,7 @@ PRIMARY_KEY = (
 FOREIGN_KEY = (
     (
         'op.execute("""ALTER TABLE {table} ADD CONSTRAINT {constraint}\n'
-        '    FOREIGN KEY ({columns}) REFERENCES {parent} ({parent_columns}) NOT VALID""")'
+        '    FOREIGN KEY ({columns}) REFERENCES {parent} ({parent_columns}){options} NOT VALID""")'
     ),
     'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}")',
 )
