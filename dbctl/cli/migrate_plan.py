@@ -49,7 +49,7 @@ async def plan(
     """Say what `migrate up` would do to this database: locks, for how long, on what, who is in the way now.
 
     Copies the schema (no rows) to a throw-away server, runs the pending revisions there, and joins what they
-    did with the database's own numbers. It reads, and changes nothing. Exit code 3 if `up` would refuse.
+    did with the database's own numbers. It reads, and changes nothing. Exit code 3 if a danger is not accepted.
 
     Example: dbctl migrate plan --env production
 

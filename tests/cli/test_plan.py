@@ -37,7 +37,7 @@ def planned(dbctl, shop, tmp_path):
 def test_a_dangerous_plan_is_shown_whole_and_refused(planned):
     result = planned(WIDEN)
     assert result.code == 3, result.stderr
-    assert "error: `migrate up` would refuse: 1 danger not accepted" in result.stderr
+    assert "error: not safe to apply: 1 danger not accepted" in result.stderr
     assert "why: r1: alter-type-rewrite on orders" in result.stderr
     assert "r0 -> r1: 1 revision" in result.stdout
     row = next(

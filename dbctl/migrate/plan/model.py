@@ -259,7 +259,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `migrate up` would do to one database now, in its order, and whether it would refuse.
+    """What `migrate up` would do to one database now, in its order, and whether that is safe.
 
     ``target`` are the heads afterwards. ``dangers`` are the findings and failures that refuse it, a line each.
     ``left_out`` are tables that the role may not read, so the copy lacks them.
@@ -296,5 +296,5 @@ class Plan:
 
     @property
     def is_refused(self) -> bool:
-        """Whether `migrate up` would refuse it."""
+        """Whether it has dangers that nobody accepted."""
         return bool(self.dangers)

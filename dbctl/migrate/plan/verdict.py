@@ -1,4 +1,4 @@
-"""Whether `migrate up` would refuse a plan."""
+"""Whether a plan is safe to apply."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def dangers(revisions: Iterable[PlannedRevision]) -> tuple[str, ...]:
 
 
 def check(plan: Plan) -> None:
-    """Raise Refused, which lists the dangers, where `up` would not run the plan."""
+    """Raise Refused, which lists the dangers, if there are any."""
     if not plan.dangers:
         return
     number = len(plan.dangers)
     more = f"; and {number - _NAMED} more" if number > _NAMED else ""
     raise Refused(
-        f"`migrate up` would refuse: {number} danger{'' if number == 1 else 's'} not accepted",
+        f"not safe to apply: {number} danger{'' if number == 1 else 's'} not accepted",
         why="; ".join(plan.dangers[:_NAMED]) + more,
         hint="mend the revision as its finding says, or accept it there: # dbctl: accept <hazard-id> because <reason>",
     )

@@ -11,6 +11,7 @@ from dbctl.migrate.trace.model import RevisionTrace, Statement
 from dbctl.postgres.catalog.model import Relation, Table
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import (
+    AddColumn,
     AddConstraint,
     AddEnumValue,
     CreateIndex,
@@ -106,10 +107,26 @@ def multi_table_locks(revision: RevisionTrace) -> Iterator[tuple[Statement, Hit]
             if lock.mode.blocks_writes and stored(lock.relation)
             if (root := roots.get(lock.relation.shown, lock.relation.shown)) not in locked
         ]
-        if locked and new and transaction not in told:
+        if locked and new and transaction not in told and not _completes(statement, revision):
             told.add(transaction)
             yield statement, _together(statement, [*locked, *new], next(reversed(locked.values())))
         locked.update(dict.fromkeys(new, statement))
+
+
+def _completes(statement: Statement, revision: RevisionTrace) -> bool:
+    """Whether it is the foreign key of a column added before: the second half of Alembic's ADD COLUMN."""
+    added = {
+        (str(operation.table), operation.column.name)
+        for earlier in revision.statements[: statement.number - 1]
+        for operation in operations(earlier)
+        if isinstance(operation, AddColumn)
+    }
+    return bool(statement.operations) and all(
+        isinstance(operation, AddConstraint)
+        and operation.constraint.kind == "foreign key"
+        and added.issuperset((str(operation.table), column) for column in operation.constraint.columns)
+        for operation in statement.operations
+    )
 
 
 def _together(statement: Statement, tables: Iterable[str], earlier: Statement) -> Hit:

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from dbctl.migrate.rules.judge import fill
+from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.model import Hazard
 from dbctl.migrate.rules.registry import Hit, load
 

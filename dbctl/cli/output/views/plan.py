@@ -293,7 +293,7 @@ def _verdict(result: Plan) -> Cell:
     if result.dangers:
         number = len(result.dangers)
         return Cell(
-            f"`migrate up` would refuse: {number} danger{'' if number == 1 else 's'} not accepted; {took}",
+            f"not safe to apply: {number} danger{'' if number == 1 else 's'} not accepted; {took}",
             "bad",
         )
     return Cell(f"`migrate up` would run it; {took}", "good")
