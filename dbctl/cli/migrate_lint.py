@@ -128,6 +128,8 @@ def _levels(settings: MigrateSettings, min_pg: str | None) -> Levels:
 
 def _version(text: str) -> tuple[int, int]:
     """The major version, and server_version_num where the minor is named: (14, 140002) for 14.2."""
+    from dbctl.migrate.rules.levels import NEWEST, OLDEST
+
     match = _VERSION.fullmatch(text.strip())
     if match is None:
         raise UsageError(
@@ -135,6 +137,12 @@ def _version(text: str) -> tuple[int, int]:
             hint="write 13, or 14.2: from 10 on there are two numbers",
         )
     major = int(match[1])
+    if not OLDEST <= major <= NEWEST:
+        than = "newer" if major > NEWEST else "older"
+        raise UsageError(
+            f"--min-pg {text!r} is {than} than any PostgreSQL that dbctl knows",
+            hint=f"the rules are known for {OLDEST} to {NEWEST}",
+        )
     return major, major * 10000 + int(match[2]) if match[2] else 0
 
 

@@ -56,7 +56,7 @@ def test_json_keeps_its_promise(lint, shop):
     assert finding["tables"] == ["t"]
     assert (finding["rewrites"], finding["scans"]) == (False, True)
     assert finding["why"]
-    assert "postgresql_concurrently=True" in finding["fix"]
+    assert "CREATE INDEX CONCURRENTLY ix_t_name ON t (name)" in finding["fix"]
 
 
 def test_only_the_range_is_linted_and_its_history_is_there(lint, shop):

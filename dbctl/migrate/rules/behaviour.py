@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dbctl.migrate.rules.facts import named, operations, shown
 from dbctl.migrate.rules.model import Hazard, Level
-from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
+from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule, statement_rule
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import (
     AddConstraint,
@@ -131,6 +131,18 @@ def toggle_trigger(operation: ToggleTrigger, scene: Scene) -> Iterator[Hit]:
     if table is not None:
         why = "Rows written while it was off stay as they are." if operation.enabled else ""
         yield Hit(shown([table]), named(table, trigger=operation.trigger), why)
+
+
+@statement_rule(DROP_TRIGGER)
+def triggers_of_a_function(scene: Scene) -> Iterator[Hit]:
+    """Triggers that go with their function: DROP FUNCTION … CASCADE."""
+    locked = {f"{lock.relation.schema}.{lock.relation.name}": lock.relation for lock in scene.statement.locks}
+    for gone in scene.statement.dropped:
+        trigger, _, table = gone.removeprefix("trigger ").rpartition(" on ")
+        if gone.startswith("trigger ") and table in locked:
+            shown_name = locked[table].shown
+            names = {"table": shown_name, "trigger": trigger}
+            yield Hit((shown_name,), names, f"CASCADE takes {trigger} along.")
 
 
 @rule(DROP_TRIGGER, Drop)

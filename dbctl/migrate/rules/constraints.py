@@ -201,6 +201,19 @@ def drop_constraint(operation: DropConstraint, scene: Scene) -> Iterator[Hit]:
     yield Hit(tuple(tables), named(table, constraint=operation.name))
 
 
+@rule(DROP_CONSTRAINT, DropConstraint)
+def foreign_keys_of_a_key(operation: DropConstraint, scene: Scene) -> Iterator[Hit]:
+    """Foreign keys that go with the key that they refer to: DROP CONSTRAINT … CASCADE."""
+    table = scene.table(operation.table)
+    for gone in scene.statement.dropped if table else ():
+        name, _, child = gone.removeprefix("table constraint ").rpartition(" on ")
+        key = next((c for c in table.references_to_it if c.name == name), None) if table else None
+        if table and key and gone.startswith("table constraint ") and child.endswith(key.references):
+            tables = tuple(dict.fromkeys((key.references, table.relation.shown)))
+            names = {"table": key.references, "constraint": name}
+            yield Hit(tables, names, f"CASCADE takes {name} of {key.references} along.")
+
+
 @rule(DOMAIN_CONSTRAINT, AddDomainConstraint)
 def domain_constraint(operation: AddDomainConstraint, scene: Scene) -> Iterator[Hit]:
     """A domain's constraint for which the server locked tables."""

@@ -6,17 +6,19 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from dbctl.migrate.rules.batches import in_batches
 from dbctl.migrate.rules.facts import found, is_bounded, is_opaque, named, operations, shown, stored
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, revision_rule, rule, statement_rule
 from dbctl.migrate.trace.model import RevisionTrace, Statement
 from dbctl.postgres.catalog.model import Relation, Table
 from dbctl.postgres.lock_modes import LockMode
-from dbctl.postgres.sql.operations import Delete, Insert, LockTable, Merge, Select, Update
+from dbctl.postgres.sql.operations import Delete, Filter, Insert, LockTable, Merge, Select, Update
 
 Change = Update | Delete | Insert | Merge
 
 _LOOP = re.compile(r"\bEND\s+LOOP\b", re.IGNORECASE)
+_LOCK_ALONE = "# What takes the lock stands in a revision of its own."
 _BATCHES = (
     "with op.get_context().autocommit_block():\n"
     "    while op.get_bind().exec_driver_sql(\n"
@@ -44,7 +46,7 @@ DML_UNDER_DDL_LOCK = hazard(
         level=Level.DANGER,
         effect="blocking",
         why="It works on many rows while an earlier statement's lock keeps everybody out until the commit.",
-        safe=("# What takes the lock stands in a revision of its own.", _BATCHES),
+        safe=(_LOCK_ALONE, _BATCHES),
         lock=LockMode.ACCESS_EXCLUSIVE,
     )
 )
@@ -70,7 +72,12 @@ def dml_unbatched(operation: Change, scene: Scene) -> Iterator[Hit]:
     """A change whose rows grow with a table that was there."""
     table = _grows_with(operation, scene)
     if table is not None:
-        yield Hit(shown([table]), _names(operation, table), level=_level(operation, table, scene))
+        yield Hit(
+            shown([table]),
+            _names(operation, table),
+            level=_level(operation, table, scene),
+            fix=in_batches(operation, table),
+        )
 
 
 @statement_rule(DML_UNBATCHED)
@@ -132,18 +139,21 @@ def dml_under_ddl_lock(scene: Scene) -> Iterator[Hit]:
         if isinstance(operation, Change):
             table, level = _grows_with(operation, scene), None
             names = _names(operation, table) if table else {}
+            body = in_batches(operation, table) if table else ""
         elif isinstance(operation, Select):
             table, level = (
                 next((t for t in found(scene, operation.tables) if scene.scans(t)), None),
                 Level.CAUTION,
             )
-            names = named(table) if table else {}
+            names, body = named(table) if table else {}, ""
         else:
             continue
         held = _held_exclusively(scene) if table is not None else ()
         if table is not None and held:
             why = f"AccessExclusiveLock on {', '.join(held)} is held meanwhile."
-            yield Hit(tuple(dict.fromkeys((*shown([table]), *held))), names, why, level, of_transaction=True)
+            fix = f"# revision 1\n{_LOCK_ALONE}\n\n# revision 2\n{body}" if body else ""
+            tables = tuple(dict.fromkeys((*shown([table]), *held)))
+            yield Hit(tables, names, why, level, of_transaction=True, fix=fix)
             return
 
 
@@ -179,7 +189,7 @@ def _grows_with(operation: Change, scene: Scene) -> Table | None:
             table = scene.table(operation.table)
             if table is None or is_bounded(operation.filter, table):
                 return None
-            return None if _is_looked_up(operation, table, scene) else table
+            return table
 
 
 def _copied(operation: Insert, scene: Scene) -> Table | None:
@@ -188,23 +198,24 @@ def _copied(operation: Insert, scene: Scene) -> Table | None:
         return None
     for table in found(scene, operation.tables_read):
         bounded = operation.filter is not None and is_bounded(operation.filter, table)
-        if stored(table.relation) and not bounded and (scene.scans(table) or scene.statement.failure):
+        read = scene.scans(table) or scene.statement.failure or not _is_by_value(operation.filter)
+        if stored(table.relation) and not bounded and read:
             return table
     return None
 
 
-def _is_looked_up(operation: Update | Delete, table: Table, scene: Scene) -> bool:
-    """Whether the trace shows that an index finds the rows of a join with nothing but given values."""
-    filter_ = operation.filter
-    simple = not (filter_.all_rows or filter_.equals or filter_.ranged or operation.tables_read)
-    return simple and scene.statement.failure is None and not scene.scans(table)
-
-
 def _level(operation: Change, table: Table, scene: Scene) -> Level | None:
-    """Caution for rows that a WHERE picks by an index: there may be few."""
-    if isinstance(operation, Update | Delete) and not operation.filter.all_rows:
+    """Caution for rows that a WHERE picks by an index: there may be few.
+
+    Scratch uses an index wherever it can, and no server does for LIKE '%x%' or <>: only = and a range count.
+    """
+    if isinstance(operation, Update | Delete) and _is_by_value(operation.filter):
         return None if scene.scans(table) else Level.CAUTION
     return None
+
+
+def _is_by_value(filter_: Filter | None) -> bool:
+    return filter_ is not None and bool(filter_.equals or filter_.ranged)
 
 
 def _held_exclusively(scene: Scene) -> tuple[str, ...]:

@@ -252,7 +252,8 @@ def drop_schema(operation: Drop, scene: Scene) -> Iterator[Hit]:
     """CASCADE of a schema that was there: without it, only an empty one can be dropped."""
     if operation.kind == "schema" and operation.cascade:
         schemas = [name.name for name in operation.names if not schema_is_new(scene, name.name)]
-        if schemas:
+        lost_nothing = operation.if_exists and not scene.statement.locks and not scene.statement.dropped
+        if schemas and not lost_nothing:
             lost = [lock.relation for lock in scene.statement.locks if lock.relation.schema in schemas]
             tables = tuple(dict.fromkeys(relation.shown for relation in lost if not relation.is_index))
             yield Hit(tables, {"schema": schemas[0]})
@@ -294,8 +295,10 @@ def drop_view(operation: Drop, scene: Scene) -> Iterator[Hit]:
         return
     for name in operation.names:
         view = scene.table(name)
-        if view and not _is_made_again(scene, name.name):
-            yield Hit(shown([view]), named(view))
+        lost = _lost_columns(scene, view, name.name) if view else ()
+        if view and lost != ():
+            why = f"It comes back without {', '.join(lost)}." if lost else ""
+            yield Hit(shown([view]), named(view), why)
 
 
 def _indexes(operation: Drop, scene: Scene) -> Iterator[tuple[Table, Index]]:
@@ -334,13 +337,14 @@ def _shares(index: Index, column: str) -> bool:
 
 
 def _key(table: Table) -> str:
-    key = next((index for index in table.indexes if index.primary), None)
-    return key.columns[0] if key else "ctid"
+    return next((index.columns[0] for index in table.indexes if index.primary), "ctid")
 
 
-def _is_made_again(scene: Scene, name: str) -> bool:
-    return any(
-        isinstance(operation, CreateView | CreateMaterializedView) and operation.view.name == name
-        for later in scene.later_in_transaction
-        for operation in operations(later)
-    )
+def _lost_columns(scene: Scene, view: Table, name: str) -> tuple[str, ...] | None:
+    """What a view made again in the same transaction has no more; None if it is not made again."""
+    for later in scene.later_in_transaction:
+        for operation in operations(later):
+            if isinstance(operation, CreateView | CreateMaterializedView) and operation.view.name == name:
+                new = operation.columns if isinstance(operation, CreateView) else ()
+                return tuple(each for each in view.columns if each not in (new or view.columns))
+    return None

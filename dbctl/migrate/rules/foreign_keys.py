@@ -146,10 +146,10 @@ def fk_type_mismatch(operation: AddConstraint | AddColumn, scene: Scene) -> Iter
         parent = scene.table(constraint.references) if constraint.references else None
         if parent is None:
             continue
-        pairs = zip(constraint.columns, _referenced(constraint, parent), strict=False)
+        pairs = zip(constraint.columns, referenced_columns(constraint, parent), strict=False)
         for column, referenced in pairs:
             type_, parent_type = _type(scene, table, column), _type(scene, parent, referenced)
-            if referenced in parent.columns and type_ and parent_type and not _are_alike(type_, parent_type):
+            if referenced in parent.columns and type_ and parent_type and not are_alike(type_, parent_type):
                 why = f"{column} is {type_.name}, {parent.relation.shown}.{referenced} is {parent_type.name}."
                 names = _names(constraint, scene, table, parent) | _widened(
                     column, parent.columns[referenced].type
@@ -208,7 +208,7 @@ def _makes_key(scene: Scene, table: Table, columns: set[str]) -> bool:
     return False
 
 
-def _referenced(constraint: Constraint, parent: Table) -> tuple[str, ...]:
+def referenced_columns(constraint: Constraint, parent: Table) -> tuple[str, ...]:
     """The parent's columns: its primary key's, if none are named."""
     if constraint.referenced_columns:
         return constraint.referenced_columns
@@ -221,7 +221,8 @@ def _type(scene: Scene, table: Table, column: str) -> Type | None:
     return new_type(scene, table, column)
 
 
-def _are_alike(one: Type, other: Type) -> bool:
+def are_alike(one: Type, other: Type) -> bool:
+    """Whether the operators that compare them need no cast."""
     return one.name == other.name or any({one.name, other.name} <= alike for alike in _ALIKE)
 
 
@@ -247,7 +248,7 @@ def _widened(column: str, parent_type: str) -> dict[str, str]:
 def _names(constraint: Constraint, scene: Scene, table: Table, parent: Table | None) -> dict[str, str]:
     columns = "_".join(constraint.columns)
     type_ = _type(scene, table, constraint.columns[0]) if constraint.columns else None
-    referenced = _referenced(constraint, parent) if parent else constraint.referenced_columns
+    referenced = referenced_columns(constraint, parent) if parent else constraint.referenced_columns
     return named(
         table,
         columns=", ".join(constraint.columns),

@@ -13,7 +13,7 @@ from dbctl.migrate.rules.registry import load
 
 Override = Level | Literal["danger", "caution", "notice", "off"]
 
-NEWEST = 18
+OLDEST, NEWEST = 13, 18
 
 
 @dataclass(frozen=True, slots=True)

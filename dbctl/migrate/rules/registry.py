@@ -24,7 +24,8 @@ class Hit:
 
     ``why`` says what is particular here and is put after the hazard's own reason. ``level`` is the hazard's
     own unless it is said here: the same thing can be worse, or less bad, than usual. ``of_transaction`` if it
-    is about all locks that the transaction holds, not about those of the statement.
+    is about all locks that the transaction holds, not about those of the statement. ``fix`` is the safe way
+    in full, where the hazard's own can't be filled with names alone.
     """
 
     tables: tuple[str, ...] = ()
@@ -32,6 +33,7 @@ class Hit:
     why: str = ""
     level: Level | None = None
     of_transaction: bool = False
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

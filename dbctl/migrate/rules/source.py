@@ -22,8 +22,8 @@ IRREVERSIBLE = hazard(
         why="There is no way back from this revision: a failed release can't be undone by `dbctl migrate down`.",
         safe=(
             (
-                "# dbctl: accept irreversible because the old data is gone; restore a backup to go back\n"
-                'op.execute("SELECT 1")'
+                "# Write a downgrade() that undoes the upgrade, or where nothing can, say so with a reason:\n"
+                "# dbctl: accept irreversible because the old values are gone, and only a backup has them"
             ),
         ),
     )

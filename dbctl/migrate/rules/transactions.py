@@ -18,8 +18,10 @@ from dbctl.postgres.sql.operations import (
     Delete,
     Drop,
     Insert,
+    LockTable,
     Merge,
     Name,
+    Operation,
     RefreshMaterializedView,
     Reindex,
     Select,
@@ -92,6 +94,9 @@ ENUM_ADD_VALUE_TXN = hazard(
 )
 
 
+_ONE_BY_ONE = "# Name one table a statement, and give each statement a revision of its own."
+
+
 @revision_rule(MULTI_TABLE_LOCKS)
 def multi_table_locks(revision: RevisionTrace) -> Iterator[tuple[Statement, Hit]]:
     """Locks that writes wait for, on two tables that were there, taken by different statements."""
@@ -107,7 +112,10 @@ def multi_table_locks(revision: RevisionTrace) -> Iterator[tuple[Statement, Hit]
             if lock.mode.blocks_writes and stored(lock.relation)
             if (root := roots.get(lock.relation.shown, lock.relation.shown)) not in locked
         ]
-        if locked and new and transaction not in told and not _completes(statement, revision):
+        if not locked and transaction not in told and _names_several(statement, new):
+            told.add(transaction)
+            yield statement, Hit(tuple(new), of_transaction=True, fix=_ONE_BY_ONE)
+        elif locked and new and transaction not in told and not _completes(statement, revision):
             told.add(transaction)
             yield statement, _together(statement, [*locked, *new], next(reversed(locked.values())))
         locked.update(dict.fromkeys(new, statement))
@@ -127,6 +135,23 @@ def _completes(statement: Statement, revision: RevisionTrace) -> bool:
         and added.issuperset((str(operation.table), column) for column in operation.constraint.columns)
         for operation in statement.operations
     )
+
+
+def _names_several(statement: Statement, new: Iterable[str]) -> bool:
+    """Whether it locks, empties or takes the indexes of several tables that could go one by one."""
+    return len(tuple(new)) > 1 and any(len(_listed(operation)) > 1 for operation in statement.operations)
+
+
+def _listed(operation: Operation) -> tuple[Name, ...]:
+    match operation:
+        case LockTable(tables=names):
+            return names
+        case Truncate(tables=names, cascade=False):
+            return names
+        case Drop(kind="index", names=names):
+            return names
+        case _:
+            return ()
 
 
 def _together(statement: Statement, tables: Iterable[str], earlier: Statement) -> Hit:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import affected, are_new, ran, reads, rewrites, spelled
-from dbctl.migrate.rules.facts import named
+from dbctl.migrate.rules.facts import found, named, shown
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.migrate.rules.widths import catalog_type, is_narrower
 from dbctl.postgres.catalog.model import Constraint, Table
 from dbctl.postgres.lock_modes import LockMode
-from dbctl.postgres.sql.operations import AlterType, DropColumn, SetExpression
+from dbctl.postgres.sql.operations import AlterType, Drop, DropColumn, SetExpression
 
 _NEW_COLUMN = (recipes.ADD_NEW_COLUMN, recipes.COPY_TO_NEW_COLUMN)
 
@@ -173,6 +173,26 @@ def dependent_view(operation: AlterType | DropColumn, scene: Scene) -> Iterator[
     if views:
         names = named(table, column=operation.column, view=views[0], statement=scene.statement.sql)
         yield Hit((table.relation.shown,), names, f"{', '.join(views)} uses {operation.column}.")
+
+
+@rule(DEPENDENT_VIEW, Drop)
+def view_of_dropped_table(operation: Drop, scene: Scene) -> Iterator[Hit]:
+    """A table that a view reads, and that the server therefore did not drop."""
+    failure = scene.statement.failure
+    if operation.kind != "table" or failure is None or failure.sqlstate != "2BP01":
+        return
+    for table in found(scene, operation.names):
+        views = sorted({view for used in table.dependent_views.values() for view in used})
+        if views:
+            drops = [f'op.execute("DROP VIEW {view}")' for view in views]
+            fix = "\n".join(
+                [
+                    f"# dbctl: accept {each} because no running code has read it for a release"
+                    for each in ("drop-view", "drop-table")
+                ]
+                + [*drops, f'op.execute("""{scene.statement.sql};""")']
+            )
+            yield Hit(shown([table]), why=f"{', '.join(views)} reads it.", fix=fix)
 
 
 @rule(SET_EXPRESSION, SetExpression)

@@ -142,7 +142,9 @@ def alter_policy(fields: Fields) -> Iterator[Operation]:
 
 
 def create_view(fields: Fields) -> Iterator[Operation]:
-    yield op.CreateView(relation(fields.get("view", {})), fields.get("replace", False))
+    aliases = tuple(words(fields.get("aliases", ())))
+    columns = aliases or _results(fields.get("query", {}).get("SelectStmt", {}))
+    yield op.CreateView(relation(fields.get("view", {})), fields.get("replace", False), columns)
 
 
 def refresh_view(fields: Fields) -> Iterator[Operation]:
@@ -261,6 +263,15 @@ def call(fields: Fields) -> Iterator[Operation]:
 def execute(fields: Fields) -> Iterator[Operation]:
     """EXECUTE of a prepared statement."""
     yield op.Call(fields.get("name", ""))
+
+
+def _results(select: Fields) -> tuple[str, ...]:
+    """The names of a query's columns, if each is written down."""
+    while "larg" in select:
+        select = select["larg"]
+    targets = [node.get("ResTarget", {}) for node in select.get("targetList", ())]
+    names = [each.get("name") or column(each.get("val", {}).get("ColumnRef", {})) for each in targets]
+    return tuple(names) if all(names) else ()
 
 
 def _relations(fields: Fields, key: str) -> tuple[Name, ...]:

@@ -52,7 +52,7 @@ def insert(fields: Fields) -> Iterator[Operation]:
         yield op.Insert(table, "values")
         return
     rows = replace(_rows_of(query.get("SelectStmt", {})), limited=limited)
-    yield op.Insert(table, "select", tables_read=read, limited=limited, filter=rows)
+    yield op.Insert(table, "select", tables_read=read, limited=limited, filter=rows, tree=fields)
 
 
 def update(fields: Fields) -> Iterator[Operation]:
@@ -64,6 +64,7 @@ def update(fields: Fields) -> Iterator[Operation]:
         columns=tuple(target["name"] for target in targets if "name" in target),
         filter=_changed_rows(fields, "fromClause"),
         tables_read=_read_beside(fields, "UpdateStmt"),
+        tree=fields,
     )
 
 
@@ -74,6 +75,7 @@ def delete(fields: Fields) -> Iterator[Operation]:
         table=relation(fields.get("relation", {})),
         filter=_changed_rows(fields, "usingClause"),
         tables_read=_read_beside(fields, "DeleteStmt"),
+        tree=fields,
     )
 
 

@@ -44,7 +44,7 @@ def column(fields: Fields) -> str:
 def which_rows(where: Fields | None, *sources: Any, ctes: Mapping[str, bool] | None = None) -> Filter:
     """What a WHERE says; ``sources`` is FROM or USING, ``ctes`` the WITH queries in scope, true if bounded."""
     ctes = ctes or {}
-    terms = list(_conjuncts(where)) if where else []
+    terms = list(conjuncts(where)) if where else []
     compared = [each for term in terms for each in _compared(term)]
     lower = {name for name, operator in compared if operator in _LOWER or operator == "between"}
     upper = {name for name, operator in compared if operator in _UPPER or operator == "between"}
@@ -111,11 +111,12 @@ def _unnests(fields: Fields, _ctes: Mapping[str, bool]) -> bool:
     return bool(calls) and not reads and all(words(call["funcname"])[-1] == "unnest" for call in calls)
 
 
-def _conjuncts(node: Fields) -> Iterator[Fields]:
+def conjuncts(node: Fields) -> Iterator[Fields]:
+    """The terms that AND joins."""
     conjunction = node.get("BoolExpr", {})
     if conjunction.get("boolop") == "AND_EXPR":
         for argument in conjunction["args"]:
-            yield from _conjuncts(argument)
+            yield from conjuncts(argument)
     else:
         yield node
 

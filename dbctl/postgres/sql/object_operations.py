@@ -124,8 +124,11 @@ class CreatePolicy(Operation):
 
 @dataclass(frozen=True, slots=True)
 class CreateView(Operation):
+    """CREATE VIEW; ``columns`` are empty where its text does not name them all (a star)."""
+
     view: Name
     replace: bool = False
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from dbctl.postgres.sql.parts import Filter, Name, Operation
 
@@ -30,14 +30,18 @@ class Insert(Operation):
     tables_read: tuple[Name, ...] = ()
     limited: bool = False
     filter: Filter | None = None
+    tree: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Update(Operation):
+    """UPDATE. ``tree`` is the statement's node, as Delete's and Insert's: what a batch of it is made from."""
+
     table: Name
     columns: tuple[str, ...]
     filter: Filter
     tables_read: tuple[Name, ...] = ()
+    tree: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Delete(Operation):
     table: Name
     filter: Filter
     tables_read: tuple[Name, ...] = ()
+    tree: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

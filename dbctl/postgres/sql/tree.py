@@ -54,14 +54,19 @@ def walk(*roots: Any) -> Iterator[tuple[str, Fields]]:
 
 def deparse(node: Fields) -> str:
     """The SQL of an expression."""
+    select = {"SelectStmt": {"targetList": [{"ResTarget": {"val": node}}]}}
+    return deparse_statement(select).removeprefix("SELECT ")
+
+
+def deparse_statement(node: Fields) -> str:
+    """The SQL of a whole statement."""
     import postgast
     from google.protobuf.json_format import ParseDict
     from postgast.pg_query_pb2 import ParseResult
 
-    select = {"SelectStmt": {"targetList": [{"ResTarget": {"val": node}}]}}
-    message = ParseDict({"stmts": [{"stmt": select}]}, ParseResult())
+    message = ParseDict({"stmts": [{"stmt": node}]}, ParseResult())
     sql: str = postgast.deparse(message)
-    return sql.removeprefix("SELECT ")
+    return sql
 
 
 _NESTED = (dict, list)

@@ -16,7 +16,9 @@ async def test_names_that_need_quotes_have_them(judged):
     fix = run.finding("set-not-null").fix
     assert r'op.execute("ALTER TABLE \"Order\" VALIDATE CONSTRAINT kind_not_null")' in fix
     run = await judged(ORDER, as_body('ALTER TABLE "Order" ALTER COLUMN "userName" SET NOT NULL'))
-    assert 'ADD CONSTRAINT "userName_not_null" CHECK ("userName" IS NOT NULL)' in run.finding("set-not-null").fix
+    assert (
+        'ADD CONSTRAINT "userName_not_null" CHECK ("userName" IS NOT NULL)' in run.finding("set-not-null").fix
+    )
 
 
 async def test_an_index_keeps_its_own_words(judged):
