@@ -27,7 +27,8 @@ def raise_interrupted(number: int, _frame: FrameType | None) -> None:
 def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
     """Run a command's coroutine; a signal cancels it, so that every ``finally`` runs. Raises Interrupted afterwards.
 
-    A signal while it cleans up changes nothing: half a clean-up is what it would leave.
+    A signal while it cleans up changes nothing: half a clean-up is what it would leave. One that comes as the
+    coroutine ends, or whose cancellation a library swallows, still stops what our caller would do next.
     """
     received: list[int] = []
     # Closed, it is not complained of where a signal came before the loop.
@@ -43,6 +44,8 @@ def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
             if received and not isinstance(error, Interrupted):
                 raise Interrupted(received[0], why=str(error)) from error
             raise
+        if received:
+            raise Interrupted(received[0], why="it was done by then")
 
 
 def _run(coroutine: Coroutine[Any, Any, None], received: list[int]) -> None:

@@ -21,26 +21,26 @@ def tour(project):
 
 
 def test_the_tour_takes_less_than_a_minute_and_can_be_repeated(tour):
-    started = time.monotonic()
     for _ in range(2):
+        started = time.monotonic()
         result = tour("quickstart")
         assert result.code == 0, result.stderr
         assert "restored" in result.stdout
-    assert time.monotonic() - started < 60
+        assert time.monotonic() - started < 60
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_ctrl_c_at_any_step_ends_with_130_and_the_next_tour_succeeds(tour, step):
-    with tour.start("quickstart") as process:
-        assert process.stderr
-        for line in process.stderr:
-            if line.startswith(f"$ dbctl {step}"):
-                time.sleep(0.05)
-                process.send_signal(signal.SIGINT)
-                break
-        rest = process.stderr.read()
-        process.wait(timeout=30)
-    assert process.returncode == 130, rest
-    assert "interrupted" in rest
-    assert "Traceback" not in rest
+def test_ctrl_c_at_any_step_ends_with_130_and_the_next_tour_succeeds(tour):
+    for step in STEPS:
+        with tour.start("quickstart") as process:
+            assert process.stderr
+            for line in process.stderr:
+                if line.startswith(f"$ dbctl {step}"):
+                    time.sleep(0.05)
+                    process.send_signal(signal.SIGINT)
+                    break
+            rest = process.stderr.read()
+            process.wait(timeout=30)
+        assert process.returncode == 130, (step, rest)
+        assert "interrupted" in rest
+        assert "Traceback" not in rest
     assert tour("quickstart").code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -115,10 +116,11 @@ def test_a_wrong_password_is_exit_4_with_a_next_step(environ, project):
 
 
 class Watcher:
-    """Reads the arguments of every process, and the environment of dbctl's children, again and again (/proc)."""
+    """Reads the arguments of every new process, and the environment of dbctl's children, again and again (/proc)."""
 
     def __init__(self) -> None:
         self.seen = ""
+        self._before = set(_processes())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -131,12 +133,16 @@ class Watcher:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.02):
-            for process in Path("/proc").glob("[0-9]*"):
+            for process in set(_processes()) - self._before:
                 arguments = _read(process / "cmdline")
                 self.seen += arguments
                 # dbctl itself has the variables that its caller gave it; what it starts must not.
                 if "dbctl\0" not in arguments and _grandparent(process) == os.getpid():
                     self.seen += _read(process / "environ")
+
+
+def _processes() -> Iterator[Path]:
+    return Path("/proc").glob("[0-9]*")
 
 
 def _grandparent(process: Path) -> int:

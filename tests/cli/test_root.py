@@ -232,6 +232,23 @@ def test_a_second_signal_does_not_cut_the_clean_up_short(dbctl_process, tmp_path
     assert process.returncode == 130
 
 
+def test_a_signal_whose_cancellation_is_swallowed_still_stops_what_comes_next(tmp_path):
+    script = tmp_path / "swallows.py"
+    script.write_text(
+        "import asyncio, contextlib, os, signal\n"
+        "from dbctl.cli.loop import run_coroutine\n"
+        "async def work():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    with contextlib.suppress(asyncio.CancelledError):\n"
+        "        await asyncio.sleep(60)\n"
+        "run_coroutine(work())\nprint('the next step')\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, check=False)
+    assert "Interrupted" in done.stderr
+    assert done.stdout == ""
+
+
 def test_rich_draws_for_a_terminal_only_and_no_color_is_obeyed():
     def drawn(**environ: str) -> bytes:
         parent, child = pty.openpty()
