@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from dbctl.postgres.catalog.model import Column, Constraint, ConstraintKind, Index, Relation, Table, TableKind
-from dbctl.postgres.catalog.queries import RELATIONS, TABLES
+from dbctl.postgres.catalog.queries import PARTS, RELATIONS, TABLES
 
 KINDS: dict[str, TableKind] = {
     "r": "table",
@@ -30,6 +30,7 @@ _CONSTRAINTS: dict[str, ConstraintKind] = {
     "n": "not null",
 }
 _GENERATED: dict[str, Any] = {"": "", "s": "stored", "v": "virtual"}
+_PARTS = tuple(part.key for part in PARTS)
 _REPLICA_IDENTITY: dict[str, Any] = {"d": "default", "n": "nothing", "f": "full", "i": "index"}
 
 
@@ -58,7 +59,10 @@ OIDS_PARAMETER = "string_to_array(CAST(:oids AS text), ',')::oid[]"
 
 def tables_of(document: str | None) -> dict[int, Table]:
     """The tables in the JSON that the query `TABLES` gives."""
-    return {facts["oid"]: _table(facts) for facts in json.loads(document or "[]")}
+    return {
+        flags["oid"]: _table(flags | dict(zip(_PARTS, values, strict=True)))
+        for flags, values in json.loads(document or "[]")
+    }
 
 
 def shown_name(schema: str, name: str) -> str:

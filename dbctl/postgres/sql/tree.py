@@ -1,8 +1,8 @@
-"""PostgreSQL's parse tree of a text, by libpg_query (from the wheel of postgast).
+"""PostgreSQL's parse tree of a text, by libpg_query.
 
 The tree is plain dictionaries in PostgreSQL's own node and field names: ``{"RangeVar": {"relname": …}}``; what
 is false, zero or empty is left out. It comes as JSON rather than as protobuf messages: as fast to read, many
-times faster to walk, and protobuf refuses what is nested more than 100 deep. Nobody else imports postgast.
+times faster to walk, and protobuf refuses what is nested more than 100 deep.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+
+from dbctl.postgres.sql import library
 
 Fields = dict[str, Any]
 
@@ -24,7 +26,9 @@ def read(sql: str) -> list[tuple[str, str, Fields]]:
         raise SqlNotParsed("the text holds a NUL character")
     try:
         encoded = sql.encode()
-        raw = json.loads(_json(encoded))["stmts"]
+        raw = json.loads(library.parse(encoded))["stmts"]
+    except library.ParserError as error:
+        raise SqlNotParsed(str(error)) from None
     except UnicodeEncodeError:
         raise SqlNotParsed("the text holds half of a character (a lone surrogate)") from None
     except RecursionError:
@@ -60,29 +64,10 @@ def deparse(node: Fields) -> str:
 
 def deparse_statement(node: Fields) -> str:
     """The SQL of a whole statement."""
-    import postgast
-    from google.protobuf.json_format import ParseDict
-    from postgast.pg_query_pb2 import ParseResult
-
-    message = ParseDict({"stmts": [{"stmt": node}]}, ParseResult())
-    sql: str = postgast.deparse(message)
-    return sql
+    return library.deparse({"stmts": [{"stmt": node}]})
 
 
 _NESTED = (dict, list)
-
-
-def _json(encoded: bytes) -> bytes:
-    from postgast.native import lib
-
-    result = lib.pg_query_parse(encoded)
-    try:
-        if result.error:
-            raise SqlNotParsed(result.error.contents.message.decode(errors="replace"))
-        tree: bytes = result.parse_tree
-        return tree
-    finally:
-        lib.pg_query_free_parse_result(result)
 
 
 def _slice(encoded: bytes, raw: Fields) -> str:
