@@ -1,5 +1,7 @@
 """The fixtures live in tests/fixtures/, one module a kind."""
 
+import os
+
 from hypothesis import settings
 
 pytest_plugins = [
@@ -9,6 +11,8 @@ pytest_plugins = [
     "tests.fixtures.cli",
 ]
 
+# The processes that tests start load what the first of them compiled, as they do for everybody.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A late import, or a busy machine, is no failure of the property.
 settings.register_profile("dbctl", deadline=None)
 settings.load_profile("dbctl")
