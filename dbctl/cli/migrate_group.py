@@ -34,9 +34,13 @@ def read_project(
     run: Invocation, config: Path | None, name: str, x: list[str] | None, loaded: Loaded | None = None
 ) -> Project:
     """The Alembic project that the options name, else that of the settings ``loaded``, else the environment's."""
+    from dataclasses import replace
+
     from dbctl.migrate import project
 
-    return project.read_project(config or _configured(loaded or run.loaded), name, tuple(x or ()))
+    loaded = loaded or run.loaded
+    found = project.read_project(config or _configured(loaded), name, tuple(x or ()))
+    return replace(found, wrapper=loaded.settings.migrate.wrapper)
 
 
 @asynccontextmanager

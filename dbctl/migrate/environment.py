@@ -7,6 +7,7 @@ import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection
 
 from dbctl.database import ConnInfo
+from dbctl.errors import SettingsError
 from dbctl.migrate.project import Project
 from dbctl.migrate.streams import project_output
 
@@ -73,11 +75,26 @@ class Environment:
             # Alembic warns and goes on, with either of the two.
             warnings.filterwarnings("error", message="Revision .* is (present more than once|not present)")
             try:
-                (self.instead or self.script.run_env)()
+                self._wrapper()(self.instead or self.script.run_env)
             except (SystemExit, KeyboardInterrupt) as error:
                 # Let through, it would end our process with the project's exit code.
                 reason = f"it raised {type(error).__name__}({error})"
                 raise ProjectExited(reason).with_traceback(error.__traceback__) from None
+
+    def _wrapper(self) -> Callable[[Callable[[], None]], object]:
+        """What the project wants its env.py to run in; Alembic has put its folders on sys.path."""
+        if not self.project.wrapper:
+            return lambda run: run()
+        module, _, name = self.project.wrapper.partition(":")
+        try:
+            found: Callable[[Callable[[], None]], object] = getattr(import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise SettingsError(
+                f"migrate.wrapper {self.project.wrapper!r} can't be imported",
+                why=str(error),
+                hint="write package.module:function; it is called with a function that runs env.py",
+            ) from None
+        return found
 
     def _configure(self, context: EnvironmentContext, configure: Callable[..., None]) -> Callable[..., None]:
         def configured(connection: Connection | None = None, *rest: Any, **options: Any) -> None:

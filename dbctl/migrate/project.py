@@ -25,7 +25,8 @@ class Project:
     """An Alembic project, and how its env.py is called.
 
     ``config`` is its ini file or, where there is none, its pyproject.toml; ``base`` is what relative paths
-    start from; ``driver`` is what its own URL names ("postgresql+asyncpg"), empty where it names none.
+    start from; ``driver`` is what its own URL names ("postgresql+asyncpg"), empty where it names none; ``wrapper``
+    is the function (``package.module:name``) that env.py runs in, empty where it needs none.
     """
 
     config: Path
@@ -37,6 +38,7 @@ class Project:
     revision_environment: bool
     driver: str
     x_arguments: tuple[str, ...] = ()
+    wrapper: str = ""
 
     @property
     def env_py(self) -> Path:

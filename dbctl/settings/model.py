@@ -89,6 +89,11 @@ class MigrateSettings(Section):
     """Where Alembic's ini is, and how patient its statements are."""
 
     config: Path = Path("alembic.ini")
+    wrapper: str = Field(
+        "",
+        pattern=r"^([\w.]+:\w+)?$",
+        description="package.module:function that env.py runs in (an application's context, a thread)",
+    )
     lock_timeout: Seconds = Field(5, description="how long a statement of a revision may wait for a lock")
     url_variables: Words = Field(
         ("DATABASE_URL",),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging.config
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import make_url
 
 from dbctl.database import ConnInfo
+from dbctl.errors import SettingsError
 from dbctl.migrate.environment import driver_url, make_environment
 from dbctl.migrate.project import read_project
 from dbctl.migrate.runner import up
@@ -46,6 +49,40 @@ async def test_the_logging_configuration_of_env_py_waits(site, capsys):
     assert (logging.getLogger().handlers, logging.config.fileConfig, sys.stdout) == before
     assert not ours.disabled
     assert "LOGGED" not in "".join(capsys.readouterr())
+
+
+WRAPPERS = """
+import threading
+def in_a_thread(run):
+    thread = threading.Thread(target=run, name="the application's")
+    thread.start()
+    thread.join()
+"""
+
+
+async def test_env_py_runs_in_what_the_project_wants(site, tmp_path, monkeypatch):
+    (tmp_path / "wrappers_of_ours.py").write_text(WRAPPERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    here = site("sync_template")
+    names = []
+    unwrapped = ScriptDirectory.run_env
+
+    def run_env(script):
+        names.append(threading.current_thread().name)
+        unwrapped(script)
+
+    monkeypatch.setattr(ScriptDirectory, "run_env", run_env)
+    await up(
+        replace(here, project=replace(here.project, wrapper="wrappers_of_ours:in_a_thread")), progress=quiet
+    )
+    assert names == ["the application's"]
+    assert tables(here.address) == {"a", "b"}
+
+
+async def test_a_wrapper_that_is_not_there_is_named(site):
+    here = site("sync_template")
+    with pytest.raises(SettingsError, match=r"migrate\.wrapper 'nowhere:at_all'"):
+        await up(replace(here, project=replace(here.project, wrapper="nowhere:at_all")), progress=quiet)
 
 
 def test_the_driver_is_the_project_s_own_or_one_that_its_env_py_can_use(tmp_path):
