@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -44,6 +44,26 @@ class _Show:
     durations_seconds: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """All that must ``run``, and the part of it that builds on none of the chosen revisions: their ``history``."""
+
+    graph: Graph
+    run: tuple[Revision, ...]
+    history: tuple[Revision, ...]
+
+    @classmethod
+    def of(cls, graph: Graph, chosen: Collection[str]) -> _Course:
+        """All revisions, where none is chosen."""
+        needed = set(graph.closure(chosen or graph.heads))
+        after: set[str] = set(chosen)
+        run = tuple(revision for revision in graph.revisions if revision.id in needed)
+        for revision in run:
+            if after & set(graph.parents(revision.id)):
+                after.add(revision.id)
+        return cls(graph, run, tuple(revision for revision in run if revision.id not in after))
+
+
 async def lint_project(project: Project, request: Request, progress: Progress) -> Report:
     """Say what the revisions of a range do, and what is to be said of it. Goes on past those that fail.
 
@@ -53,9 +73,16 @@ async def lint_project(project: Project, request: Request, progress: Progress) -
     started = time.monotonic()
     if request.levels.overrides:
         request.levels.check()
-    reading = await asyncio.to_thread(read_leniently, project)
+    with ExitStack() as stack:
+        made = await _linted(stack, project, request, progress)
+    return replace(made, duration_seconds=time.monotonic() - started)
+
+
+async def _linted(stack: ExitStack, project: Project, request: Request, progress: Progress) -> Report:
+    """The report; ``stack`` stops the server."""
+    reading, stage = await asyncio.to_thread(read_leniently, project), None
     if not reading.graph.revisions:
-        project = await _located(project, request)
+        stage, project = await _located(stack, project, request)
         reading = await asyncio.to_thread(read_leniently, project)
     if not reading.graph.revisions:
         raise no_revisions(project.version_locations)
@@ -63,58 +90,69 @@ async def lint_project(project: Project, request: Request, progress: Progress) -
         choose, project, reading.graph, request.range, request.base, named=request.base_is_wanted
     )
     report = partial(_report, project, reading, chosen, request)
-    if (chosen.revisions or request.models) and not reading.missing:
-        made = await _perform(project, reading.graph, chosen, request, progress=progress, report=report)
-    else:
+    if reading.missing:
         unread = "nothing was traced: Alembic can't load a project with an unknown down_revision"
-        made = report(_Show(notes=(unread,) if reading.missing else ()))
-    return replace(made, duration_seconds=time.monotonic() - started)
+        return report(_Show(notes=(unread,)))
+    if not (chosen.revisions or request.models):
+        return report(_Show())
+    clock = _Clock()
+    course = _Course.of(reading.graph, [revision.id for revision in chosen.revisions])
+    stage = stage or await _staged(stack, project, request, course.history, reading.graph.revisions)
+    clock.note("start")
+    return await _perform(stage, chosen, request, course, clock=clock, progress=progress, report=report)
 
 
-async def _located(project: Project, request: Request) -> Project:
-    """The project with the version locations that its env.py sets itself: known once it ran, on scratch."""
+async def _located(stack: ExitStack, project: Project, request: Request) -> tuple[Stage, Project]:
+    """The project with the version locations that its env.py sets itself: known once it ran, on a stage.
+
+    All else runs on the same stage: what such a project has imported may remember the address.
+    """
     from dbctl.migrate.lint.stage import find_locations
 
-    with ExitStack() as stack:
-        started = await surely(asyncio.to_thread(start_server, stack, project, request, (), ()))
-        return await find_locations(stack, project, request, started)
+    stage = await _staged(stack, project, request, (), ())
+    stage.cache, stage.project = None, await find_locations(stage)
+    return stage, stage.project
+
+
+async def _staged(
+    stack: ExitStack,
+    project: Project,
+    request: Request,
+    history: Sequence[Revision],
+    revisions: Collection[Revision],
+) -> Stage:
+    started = await surely(_meanwhile(partial(start_server, stack, project, request, history, revisions)))
+    from dbctl.migrate.lint.stage import staged
+
+    return await surely(asyncio.to_thread(stack.enter_context, staged(project, history, request, started)))
 
 
 async def _perform(
-    project: Project,
-    graph: Graph,
+    stage: Stage,
     chosen: Chosen,
     request: Request,
+    course: _Course,
     *,
+    clock: _Clock,
     progress: Progress,
     report: Callable[[_Show], Report],
 ) -> Report:
     """Bring the history onto scratch, trace the range there, and ``report`` while what took long is kept."""
-    ids = [revision.id for revision in chosen.revisions]
-    run, history = _run_and_history(graph, ids)
-    show, clock = _Show(history_revisions=len(history)), _Clock()
-    with ExitStack() as stack:
-        start = partial(start_server, stack, project, request, history, graph.revisions)
-        started = await surely(_meanwhile(start))
-        clock.note("start")
-        from dbctl.migrate.lint.drift import drift_findings
-        from dbctl.migrate.lint.stage import staged
+    from dbctl.migrate.lint.drift import drift_findings
 
-        stage = await surely(
-            asyncio.to_thread(stack.enter_context, staged(project, history, request, started))
-        )
-        if history:
-            show.history = "cached" if started.revisions == len(history) else "replayed"
-        await stage.replay(history, progress)
-        clock.note("history")
-        show.traces = await stage.trace(ids, run, progress)
-        clock.note("trace")
-        if request.models:
-            show.findings = await drift_findings(stage, graph, request.levels)
-            clock.note("models")
-        show.server_version, show.notes = stage.version, stage.scratch.notes
-        show.durations_seconds = clock.noted
-        return await surely(_reported(stage, partial(report, show), show.traces))
+    show = _Show(history_revisions=len(course.history))
+    if course.history:
+        show.history = "cached" if stage.there == course.history else "replayed"
+    await stage.replay(course.history, progress)
+    clock.note("history")
+    show.traces = await stage.trace([revision.id for revision in chosen.revisions], course.run, progress)
+    clock.note("trace")
+    if request.models:
+        show.findings = await drift_findings(stage, course.graph, request.levels)
+        clock.note("models")
+    show.server_version, show.notes = stage.version, stage.scratch.notes
+    show.durations_seconds = clock.noted
+    return await surely(_reported(stage, partial(report, show), show.traces))
 
 
 async def _reported(stage: Stage, report: Callable[[], Report], traces: tuple[RevisionTrace, ...]) -> Report:
@@ -141,19 +179,6 @@ class _Clock:
     def note(self, what: str) -> None:
         now = time.monotonic()
         self.noted[what], self._since = now - self._since, now
-
-
-def _run_and_history(
-    graph: Graph, chosen: Collection[str]
-) -> tuple[tuple[Revision, ...], tuple[Revision, ...]]:
-    """All that must run, and the part of it that builds on none of the chosen revisions; all, where none is chosen."""
-    needed = set(graph.closure(chosen or graph.heads))
-    after: set[str] = set(chosen)
-    run = [revision for revision in graph.revisions if revision.id in needed]
-    for revision in run:
-        if after & set(graph.parents(revision.id)):
-            after.add(revision.id)
-    return tuple(run), tuple(revision for revision in run if revision.id not in after)
 
 
 def _report(project: Project, reading: Reading, chosen: Chosen, request: Request, show: _Show) -> Report:

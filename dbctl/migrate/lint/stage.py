@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -118,15 +118,14 @@ def staged(
         yield Stage(project, request.options, scratch, started.cache, tuple(history[: started.revisions]))
 
 
-async def find_locations(stack: ExitStack, project: Project, request: Request, started: Started) -> Project:
-    """The project with its version locations as they are after env.py ran, on a server of ``stack``."""
-    stage = await surely(asyncio.to_thread(stack.enter_context, staged(project, (), request, started)))
-    found: list[Path] = []
+async def find_locations(stage: Stage) -> Project:
+    """The project with its version locations as they are after env.py ran."""
+    project, found = stage.project, list[Path]()
 
     def look(context: MigrationContext) -> None:
         found.extend(project.locate(str(path)) for path in context.opts["script"].version_locations)
 
-    await inspect(project, stage.scratch, look, options=request.options)
+    await inspect(project, stage.scratch, look, options=stage.options)
     return replace(project, version_locations=tuple(dict.fromkeys(found)) or project.version_locations)
 
 
