@@ -9,12 +9,13 @@ from dbctl.migrate.plan.blockers import queued_per_second
 from dbctl.migrate.plan.estimate import disk_bytes, estimate, together
 from dbctl.migrate.plan.fingerprint import hash_file
 from dbctl.migrate.plan.model import Blocked, HeldLock, PlannedRevision, PlannedStatement, Rates, TableLock
-from dbctl.migrate.plan.weigh import Scales, weigh
+from dbctl.migrate.plan.weigh import Scales, is_about, weigh
 from dbctl.migrate.plan.works import Known, find_works, waits_for
 from dbctl.migrate.rules.judge import Judgement
 from dbctl.migrate.trace.model import RevisionTrace, Statement
 from dbctl.postgres.lock_modes import LockMode
 
+_UNBATCHED = "dml-unbatched"
 # What belongs to a table, and what waits for nobody, is not worth a line.
 _SHOWN_KINDS = {"table", "partitioned table", "view", "materialized view", "foreign table"}
 
@@ -30,7 +31,7 @@ class Measures:
 
 def plan_revision(trace: RevisionTrace, judgement: Judgement, measures: Measures) -> PlannedRevision:
     """One revision: its statements in order, its findings with the target's numbers."""
-    statements = tuple(_statement(one, measures) for one in trace.statements)
+    statements = tuple(_statement(one, judgement, measures) for one in trace.statements)
     failure = trace.failure
     return PlannedRevision(
         revision=trace.revision,
@@ -47,8 +48,8 @@ def plan_revision(trace: RevisionTrace, judgement: Judgement, measures: Measures
     )
 
 
-def _statement(statement: Statement, measures: Measures) -> PlannedStatement:
-    works = find_works(statement, measures.known)
+def _statement(statement: Statement, judgement: Judgement, measures: Measures) -> PlannedStatement:
+    works = find_works(statement, measures.known, _unbatched(statement, judgement, measures.known))
     locks = _locks(statement, measures.known)
     held = _held_before(statement, measures.known)
     modes, snapshots = waits_for(statement)
@@ -71,6 +72,17 @@ def _statement(statement: Statement, measures: Measures) -> PlannedStatement:
         waits_for_snapshots=snapshots,
         waits_for=modes,
     )
+
+
+def _unbatched(statement: Statement, judgement: Judgement, known: Known) -> set[str]:
+    """The tables, by the target's names, of which a rule says that rows are changed without a bound."""
+    shown = {table.relation.shown: known.name(table.relation) for table in statement.before.values()}
+    return {
+        shown.get(table, table)
+        for finding in judgement.findings
+        if finding.hazard == _UNBATCHED and is_about(finding, statement)
+        for table in finding.tables
+    }
 
 
 def _locks(statement: Statement, known: Known) -> tuple[TableLock, ...]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from dbctl import __version__
 from dbctl.database import ConnInfo
 from dbctl.migrate.model import Revision, Step
+from dbctl.migrate.plan.absence import Absence
 from dbctl.migrate.plan.blockers import find_blockers, oldest
 from dbctl.migrate.plan.choose import choose_revisions, heads_after
 from dbctl.migrate.plan.estimate import peak_bytes
@@ -122,7 +123,8 @@ class _Joining:
 
     async def join(self, empty: Plan, traces: Sequence[RevisionTrace], tell: Tell) -> Plan:
         levels = replace(self.request.levels, server_version=self.before.server.number)
-        judgements = [judge(one, levels) for one in traces]
+        absences = [Absence.of(one, self.copy.copied.left_out) for one in traces]
+        judgements = [gone.judged(judge(one, levels)) for one, gone in zip(traces, absences, strict=True)]
         tell("reading the target's tables")
         there = {oid: name for name, oid in self.copy.names.items()}
         touched = {there[oid]: oid for oid in _touched(traces) if oid in there}
@@ -131,8 +133,8 @@ class _Joining:
         rates = await self.copy.rates() if _needs_rates(traces) else None
         measures = Measures(known, rates, _scales(self.request))
         revisions = tuple(
-            self._excused(plan_revision(one, judged, measures))
-            for one, judged in zip(traces, judgements, strict=True)
+            gone.planned(plan_revision(one, judged, measures))
+            for one, judged, gone in zip(traces, judgements, absences, strict=True)
         )
         assert empty.fingerprint is not None  # noqa: S101 - it was just made
         return replace(
@@ -147,18 +149,10 @@ class _Joining:
             rates=rates,
             left_out=self.copy.copied.left_out,
             notes=(*self.copy.copied.notes, *self.copy.scratch.notes, *_notes(empty, around)),
-            not_known=tuple(self.survey.gaps),
+            not_known=(*self.survey.gaps, *(gone.said for gone in absences if gone.tables)),
             dangers=dangers(revisions),
             fingerprint=replace(empty.fingerprint, catalog=only(self.before.relations, touched)),
         )
-
-    def _excused(self, revision: PlannedRevision) -> PlannedRevision:
-        """With a note, where a revision may fail because the copy is not whole."""
-        left_out = self.copy.copied.left_out
-        if not (revision.failure and left_out):
-            return revision
-        why = f"the copy lacks {', '.join(left_out)}: this may be why it fails there"
-        return replace(revision, notes=(*revision.notes, why))
 
     async def _look(self, touched: dict[str, int]) -> Surroundings:
         """The target's facts, late enough for the two readings of its counters to be apart."""
@@ -181,7 +175,9 @@ def _touched(traces: Sequence[RevisionTrace]) -> set[int]:
 
 def _needs_rates(traces: Sequence[RevisionTrace]) -> bool:
     return any(
-        one.rewritten or one.scanned or one.built or one.rebuilt for t in traces for one in t.statements
+        one.rewritten or one.scanned or one.built or one.rebuilt or one.written
+        for t in traces
+        for one in t.statements
     )
 
 

@@ -58,11 +58,14 @@ def weigh(
 def _match(
     finding: Finding, traced: Sequence[Statement], planned: Sequence[PlannedStatement]
 ) -> PlannedStatement | None:
-    for statement, plan in zip(traced, planned, strict=True):
-        texts = (statement.sql, *(inner.sql for inner in statement.hidden))
-        if finding.statement in texts and finding.line == statement.line:
-            return plan
-    return None
+    pairs = zip(traced, planned, strict=True)
+    return next((plan for statement, plan in pairs if is_about(finding, statement)), None)
+
+
+def is_about(finding: Finding, statement: Statement) -> bool:
+    """Whether it was this statement, or SQL inside it, that met the hazard."""
+    texts = (statement.sql, *(inner.sql for inner in statement.hidden))
+    return finding.statement in texts and finding.line == statement.line
 
 
 def _weighed(

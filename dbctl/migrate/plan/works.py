@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,8 +49,11 @@ class Known:
         return facts.name if facts else relation.shown
 
 
-def find_works(statement: Statement, known: Known) -> tuple[Work, ...]:
-    """In no particular order; empty where the statement is brief however big the tables are."""
+def find_works(statement: Statement, known: Known, unbatched: Collection[str] = ()) -> tuple[Work, ...]:
+    """In no particular order; empty where the statement is brief however big the tables are.
+
+    ``unbatched`` are tables of which a rule says that rows are changed without a bound.
+    """
     rewritten = {} if _only_truncates(statement) else {one.oid: one for one in statement.rewritten}
     indexed = {table.relation.oid: index for index, table in _built(statement)}
     works = [_rewrite(relation, known) for relation in rewritten.values()]
@@ -62,7 +65,7 @@ def find_works(statement: Statement, known: Known) -> tuple[Work, ...]:
     for scan in statement.scanned:
         if scan.relation.oid not in rewritten and scan.relation.oid not in indexed:
             works.append(_scan(scan.relation, known))
-    written = list(_writes(statement, known))
+    written = list(_writes(statement, known, unbatched))
     # An UPDATE of all rows reads them too, in the same pass.
     passed = {work.table for work in written}
     return (*(one for one in works if one and not (one.kind == "scan" and one.table in passed)), *written)
@@ -158,8 +161,11 @@ def _is_number(table: Table, name: str) -> bool:
     return column is not None and column.type.startswith(_NUMBERS)
 
 
-def _writes(statement: Statement, known: Known) -> Iterator[Work]:
-    """What may change or remove every row of a table: it reads a table in full, and no LIMIT stops it."""
+def _writes(statement: Statement, known: Known, unbatched: Collection[str]) -> Iterator[Work]:
+    """What may change or remove every row of a table: it reads a table in full, and no LIMIT stops it.
+
+    An index that serves the filter on scratch bounds nothing: it may be of no use for the target's rows.
+    """
     scanned = {scan.relation.oid for scan in statement.scanned}
     seen: set[int] = set()
     for oid, changes in (*_by_operation(statement), *_by_rows(statement)):
@@ -169,6 +175,9 @@ def _writes(statement: Statement, known: Known) -> Iterator[Work]:
         if source in scanned and source in known.facts:
             seen.add(oid)
             yield _write(facts, known.facts[source], changes)
+        elif changes != "inserts" and facts.name in unbatched:
+            seen.add(oid)
+            yield _write(facts, facts, changes)
 
 
 def _by_operation(statement: Statement) -> Iterator[tuple[int, Changes]]:

@@ -101,7 +101,7 @@ async def test_a_table_with_many_short_rows_is_not_small(make_plan, shop):
 async def test_rows_of_a_table_never_analyzed_are_bounded_by_its_bytes(make_plan, shop):
     execute(
         shop,
-        "CREATE TABLE fresh (id int, word text)",
+        "CREATE TABLE fresh (id int, word text) WITH (autovacuum_enabled = off)",
         "INSERT INTO fresh SELECT i FROM generate_series(1, 3000) AS i",
     )
     execute(shop, "SELECT pg_stat_reset()")
@@ -131,14 +131,26 @@ async def test_scratch_databases_on_a_server_that_was_named(make_plan, shop, ser
     assert execute(server, settings) == [(0,)]
 
 
-async def test_a_failure_on_a_copy_that_is_not_whole_is_excused(make_plan, shop, server):
+async def test_what_is_done_to_a_table_that_may_not_be_read_is_not_known(make_plan, shop, server):
     role = f"reader_{shop.database}"
     execute(server, f"CREATE ROLE {role} LOGIN")
     try:
         execute(shop, f"GRANT SELECT ON orders, customers, alembic_version TO {role}")
         limited = type(shop)({**shop.keywords, "user": role})
-        made = await make_plan(limited, 'op.add_column("tiny", sa.Column("a", sa.Integer))')
-        assert made.revisions[0].notes[-1].startswith("the copy lacks public.tiny")
+        made = await make_plan(
+            limited,
+            'op.add_column("tiny", sa.Column("a", sa.Integer))',
+            'op.execute("ALTER TABLE nowhere ADD a int")',
+        )
+        first, second = made.revisions
+        said = "public.tiny could not be read, so revision r1 can't be judged"
+        assert (said in first.notes, said in made.not_known, first.failure) == (True, True, "")
+        (finding,) = [one for one in first.findings if one.level is not Level.NOTICE]
+        assert (finding.level, finding.tables) == (Level.CAUTION, ("public.tiny",))
+        assert (first.statements[0].estimate.seconds, first.statements[0].estimate.is_brief) == (None, False)
+        assert [one.partition(":")[0] for one in made.dangers] == (
+            [] if "r1" in second.findings[0].why else ["r2"]
+        )
     finally:
         execute(shop, f"DROP OWNED BY {role}")
         execute(server, f"DROP ROLE {role}")
@@ -318,3 +330,13 @@ async def test_env_py_of_a_version_table_in_another_schema(empty_conninfo):
             "INSERT INTO admin.revisions VALUES ('a1')",
         )
         assert (await plan(site, PlanRequest("test"))).revisions == ()
+
+
+async def test_rows_changed_by_way_of_an_index_are_estimated_by_the_table(make_plan, shop):
+    execute(shop, "CREATE INDEX orders_id_again ON orders (id)")
+    made = await make_plan(shop, 'op.execute("UPDATE orders SET id = id WHERE id > 0")')
+    (statement,) = made.revisions[0].statements
+    assert "dml-unbatched" in {one.hazard for one in made.revisions[0].findings}
+    assert [(work.kind, work.rows) for work in statement.work] == [("write", 20000)]
+    assert statement.estimate.seconds > 0
+    assert statement.disk_bytes > 0
