@@ -17,6 +17,7 @@ from dbctl.migrate.failure import ran_nothing
 from dbctl.migrate.project import Project
 from dbctl.migrate.trace import redirect
 from dbctl.migrate.trace.course import Course, Ledger, Progress
+from dbctl.migrate.trace.endings import kept_alive
 from dbctl.migrate.trace.explain import failure_of, run_error
 from dbctl.migrate.trace.ground import Engines, Ground, commit
 from dbctl.migrate.trace.isolated import NO_CONVENTION, find_convention, run_neutral
@@ -185,6 +186,7 @@ class _Run:
                     stack.enter_context(ground.recorder.listening())
             stack.enter_context(self._engines.listening())
             stack.enter_context(self._guard.active())
+            stack.enter_context(kept_alive())
             yield
 
     def _isolate(self) -> None:
