@@ -67,6 +67,7 @@ class Guard:
     """While ``active``, drivers and Python's sockets may connect to ``server`` only, in every thread.
 
     Of its databases, those whose name begins with ``prefix``. With ``allow_network`` sockets are left alone.
+    Programs that the project starts are not watched: PG… variables lead libpq's, an address given to one does not.
     ``refused`` lists what was refused, also where the project swallowed the error. ``roots`` are the
     project's own folders, to name the line that asked.
     """

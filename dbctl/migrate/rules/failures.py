@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dbctl.migrate.rules.facts import operations
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, hazard
-from dbctl.migrate.trace.model import Failure, RevisionTrace, Statement
+from dbctl.migrate.trace.model import Failure, Refusal, RevisionTrace, Statement
 from dbctl.postgres.sql.operations import ValidateConstraint, ValidateDomainConstraint
 
 FAILS = hazard(
@@ -28,11 +28,28 @@ FAILS_ON_ROWS = hazard(
         safe=(),
     )
 )
+TIME_LIMIT = hazard(
+    Hazard(
+        id="time-limit",
+        level=Level.CAUTION,
+        effect="failing",
+        why="The revision did not end on scratch within its time, and is not judged further: look at it yourself.",
+        safe=(),
+    )
+)
+LEAVES_SCRATCH = hazard(
+    Hazard(
+        id="leaves-scratch",
+        level=Level.DANGER,
+        effect="failing",
+        why="The revision asks for a connection of its own to somewhere else, and goes on where it gets none.",
+        safe=(),
+    )
+)
 
 _VALIDATES = (ValidateConstraint, ValidateDomainConstraint)
 # Class 22 and 23 are about the rows that are there: what a rule says of the statement explains them.
 _ABOUT_ROWS = ("22", "23")
-_CANCELED = "57014"
 _MEANINGS = {
     "22": "a value does not fit its type",
     "22001": "a text is longer than its column allows",
@@ -68,7 +85,9 @@ _MEANINGS = {
 
 
 def hazard_of(failure: Failure) -> Hazard:
-    """Which of the two it is."""
+    """Which of the three it is."""
+    if failure.timed_out:
+        return TIME_LIMIT
     return FAILS_ON_ROWS if failure.on_rows else FAILS
 
 
@@ -87,6 +106,8 @@ def explained(statement: Statement, met: Iterable[Hazard]) -> bool:
 
 def of_statement(failure: Failure, trace: RevisionTrace) -> Hit:
     """What the server said, and what it means."""
+    if failure.timed_out:
+        return of_revision(failure, trace)
     meaning = _MEANINGS.get(failure.sqlstate) or _MEANINGS.get(failure.sqlstate[:2])
     means = f": {meaning}" if meaning else ""
     said = f"The server says {_line(failure.message)!r} (SQLSTATE {failure.sqlstate}{means})."
@@ -100,11 +121,17 @@ def of_statement(failure: Failure, trace: RevisionTrace) -> Hit:
 
 def of_revision(failure: Failure, trace: RevisionTrace) -> Hit:
     """The error of a revision that no statement brought: of its Python code, of its commit, of our patience."""
-    if failure.sqlstate == _CANCELED:
-        return Hit(why=f"It was {_line(failure.message)}.", level=Level.CAUTION)
+    if failure.timed_out:
+        return Hit(why=f"It was {_line(failure.message)} (--time-limit, migrate.revision_timeout).")
     if failure.sqlstate:
         return of_statement(failure, trace)
     return Hit(why=f"It ends with {_line(failure.message)!r}.")
+
+
+def of_refusal(refusal: Refusal) -> Hit:
+    """What was asked for; another database is worse than a service in the network."""
+    level = None if refusal.is_database else Level.CAUTION
+    return Hit(why=f"It was refused, so what it does there is not known: {refusal.said}.", level=level)
 
 
 def _line(message: str) -> str:

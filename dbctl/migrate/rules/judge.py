@@ -62,6 +62,8 @@ def _matches(trace: RevisionTrace, levels: Levels) -> Iterator[_Match]:
     if trace.failure and not any(statement.failure for statement in trace.statements):
         hazard = failures.hazard_of(trace.failure)
         yield _Match(hazard, failures.of_revision(trace.failure, trace), line=trace.failed_line)
+    for refusal in trace.refusals:
+        yield _Match(failures.LEAVES_SCRATCH, failures.of_refusal(refusal), line=refusal.line)
     for hazard, hit, line in judge_source(trace):
         yield _Match(hazard, hit, line=line)
 

@@ -15,12 +15,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from dbctl.database.guard import Attempt, Guard
-from dbctl.errors import DbctlError
 from dbctl.migrate.environment import Environment
 from dbctl.migrate.failure import line_in
 from dbctl.migrate.model import Direction, Step
 from dbctl.migrate.revisions import no_revisions
-from dbctl.migrate.trace.explain import failure_of, may_follow, missing_extension
+from dbctl.migrate.trace.explain import failure_of, may_follow, missing_extension, refusals_of, timed_out
+from dbctl.migrate.trace.faults import may_be_theirs
 from dbctl.migrate.trace.ground import Ground, commit, roll_back
 from dbctl.migrate.trace.limits import Limit
 from dbctl.migrate.trace.merge import merged
@@ -57,7 +57,7 @@ class Ledger:
     restart: bool = False
     to_keep: str | None = None
     to_reset: str | None = None
-    fatal: DbctlError | None = None
+    fatal: BaseException | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,11 @@ class Course:
         self.ledger.restart = True
         return Restart()
 
+    def _fatal(self, error: BaseException) -> Restart:
+        """The end of all runs: it is not the project that has to be mended."""
+        self.ledger.fatal = self.ledger.fatal or error
+        return self._restart()
+
     def _choose(self, script: ScriptDirectory, heads: Iterable[str]) -> list[Any]:
         applied = _closure(script, heads)
         wanted = [script.get_revision(name) for name in self.targets or script.get_heads()]
@@ -143,10 +148,16 @@ class Course:
         if key in self.ledger.stamped:
             return
         work = partial(upgrade, **given)
-        if step.revision.revision in self.ledger.chosen and key not in self.ledger.traces:
-            self._trace(key, ground, context, step, work)
-        else:
-            self._replay(ground, context, step, work)
+        try:
+            if step.revision.revision in self.ledger.chosen and key not in self.ledger.traces:
+                self._trace(key, ground, context, step, work)
+            else:
+                self._replay(ground, context, step, work)
+        except Exception as error:
+            # What the revision raises is caught where it runs: all else here is our own work.
+            if may_be_theirs(error):
+                raise
+            raise self._fatal(error) from error
 
     def _replay(
         self, ground: Ground, context: MigrationContext, step: RevisionStep, work: Callable[[], None]
@@ -212,17 +223,24 @@ class Course:
         error = self._execute(work, connection, script.revision)
         took = time.monotonic() - started
         statements = ground.recorder.finish()
+        if ground.recorder.bug:
+            raise self._fatal(ground.recorder.bug) from error
+        if self.limit.struck:
+            statements = timed_out(statements, self.limit.seconds)
         ground.noticed(statements)
+        asked = self.guard.refused[refused:]
+        self.asked.extend(asked)
         trace = RevisionTrace(
             revision=script.revision,
             message=_message(step),
             path=path,
             statements=statements,
             duration_seconds=took,
-            notes=(*notes, *self._swallowed(refused, error)),
+            notes=notes,
             seeded=ground.seeded,
             publishing=publishing,
             keyless=keyless,
+            refusals=refusals_of(asked, path, error),
         )
         if error is None:
             return _Attempt(trace)
@@ -246,13 +264,6 @@ class Course:
             notes=notes,
         )
 
-    def _swallowed(self, before: int, error: BaseException | None) -> Iterator[str]:
-        """What the revision was refused and did not fail of."""
-        for attempt in self.guard.refused[before:]:
-            self.asked.append(attempt)
-            if str(attempt) not in str(error):
-                yield f"{attempt}: refused on scratch"
-
     def _execute(
         self, work: Callable[[], None], connection: Connection, revision: str
     ) -> BaseException | None:
@@ -266,8 +277,7 @@ class Course:
             if self.limit.stopping:
                 raise Stopped from error
             if fatal := missing_extension(error, revision, self.scratch.major):
-                self.ledger.fatal = fatal
-                raise self._restart() from error
+                raise self._fatal(fatal) from error
             return error
         return None
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from dbctl.database.errors import sqlstate
-from dbctl.database.guard import Guard, LedAway
+from dbctl.database.guard import Attempt, Guard, LedAway
 from dbctl.errors import DbctlError, Failed, Refused, ToolMissing
 from dbctl.migrate.environment import Environment
 from dbctl.migrate.failure import environment_error, message_of
-from dbctl.migrate.trace.model import Failure
+from dbctl.migrate.trace.model import Failure, Refusal, Statement
 
 _NO_EXTENSION = re.compile(
     r'extension "(?P<name>[^"]+)" is not available'
@@ -20,6 +21,7 @@ _NO_EXTENSION = re.compile(
 )
 _NAME_IT = "name the variable that it reads in migrate.url_variables"
 _EXTENSION_STATES = {"0A000", "58P01"}
+_CANCELED = "57014"
 # Undefined objects: what an earlier revision should have made.
 _UNDEFINED = {"42P01", "42703", "42704", "42883", "3F000", "42P10"}
 
@@ -27,12 +29,37 @@ _UNDEFINED = {"42P01", "42703", "42704", "42883", "3F000", "42P10"}
 def failure_of(error: BaseException, seconds: float, *, struck: bool) -> Failure:
     """A revision's error as a value; ``struck``: we ended it, after its ``seconds``."""
     if struck:
-        return Failure("57014", f"stopped after {seconds:g} s, the time that a revision has on scratch")
+        return _out_of_time(seconds)
     if isinstance(error, SystemExit | KeyboardInterrupt):
         return Failure("", f"it raised {type(error).__name__}({error})")
     if isinstance(error, LedAway):
         return Failure("", str(error))
     return Failure(sqlstate(error) or "", message_of(error, None))
+
+
+def timed_out(statements: Iterable[Statement], seconds: float) -> tuple[Statement, ...]:
+    """The statements of a revision that we ended: the server says that a user cancelled one, and it was us."""
+    said = _out_of_time(seconds)
+    return tuple(
+        replace(one, failure=said) if one.failure and one.failure.sqlstate == _CANCELED else one
+        for one in statements
+    )
+
+
+def refusals_of(attempts: Iterable[Attempt], path: Path, error: BaseException | None) -> tuple[Refusal, ...]:
+    """What a revision was refused, but for that of which it failed."""
+    found = {}
+    for attempt in attempts:
+        if str(attempt) not in str(error):
+            file, _, line = attempt.place.rpartition(", line ")
+            number = int(line) if file == str(path) else None
+            found[str(attempt)] = Refusal(str(attempt), number, attempt.is_database)
+    return tuple(found.values())
+
+
+def _out_of_time(seconds: float) -> Failure:
+    said = f"stopped after {seconds:g} s, the time that a revision has on scratch"
+    return Failure(_CANCELED, said, timed_out=True)
 
 
 def may_follow(failure: Failure) -> bool:

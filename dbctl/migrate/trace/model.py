@@ -40,11 +40,15 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a statement failed. ``on_rows`` if it did so on synthetic rows only, and passes without them."""
+    """Why a statement failed. ``on_rows`` if it did so on synthetic rows only, and passes without them.
+
+    ``timed_out`` if it was us who ended it, after the time that a revision has on scratch.
+    """
 
     sqlstate: str
     message: str
     on_rows: bool = False
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +104,22 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A connection away from scratch that the revision asked for, was refused, and went on without."""
+
+    said: str
+    line: int | None
+    is_database: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionTrace:
     """A traced revision. ``failure`` is the error it ended with, in the project's words, else empty.
 
     ``notes`` say what could not be judged, and why: rows that can't be made, a time limit, SQL not parsed.
     ``consequence_of`` names earlier revisions that failed and did not run, where the failure looks like theirs.
     ``publishing`` names, by schema, a publication that takes in every new table of it ("*": of any schema);
-    ``keyless`` are the tables that had no primary key when it began.
+    ``keyless`` are the tables that had no primary key when it began. ``refusals`` are what it swallowed.
     """
 
     revision: str
@@ -121,3 +134,4 @@ class RevisionTrace:
     consequence_of: tuple[str, ...] = ()
     publishing: Mapping[str, str] = field(default_factory=dict)
     keyless: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()

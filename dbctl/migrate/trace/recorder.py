@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, event
 
 from dbctl.database.errors import sqlstate
 from dbctl.migrate.trace.facts import Facts, needs_facts, outdates_names, sets_path
+from dbctl.migrate.trace.faults import Faults
 from dbctl.migrate.trace.hidden import Notes, hidden_in_error, read_notes
 from dbctl.migrate.trace.model import Failure, Statement
 from dbctl.migrate.trace.names import Names
@@ -49,6 +50,14 @@ class Recorder:
         self._transactions = count(1)
         self._running: dict[int, Running] = {}
         self._rehearsal = Rehearsal()
+        self._faults = Faults()
+        # A parser that is missing shows here, and not in the first statement of a revision.
+        read_text("SELECT")
+
+    @property
+    def bug(self) -> Exception | None:
+        """What broke in our own listeners, if anything did: the trace is worth nothing then."""
+        return self._faults.first
 
     def install(self, connection: Connection) -> None:
         """Put functions and event triggers into the database, and commit nothing; twice does no harm."""
@@ -65,6 +74,7 @@ class Recorder:
             "rollback": self._rolled_back,
             "rollback_savepoint": self._rolled_back_to_savepoint,
         }
+        listeners = {name: self._faults.watched(listener) for name, listener in listeners.items()}
         for name, listener in listeners.items():
             event.listen(Engine, name, listener, retval=name == "before_cursor_execute")
         try:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from dbctl.migrate.rules.judge import judge
+from dbctl.migrate.rules.model import Level
 from dbctl.migrate.trace.limits import Limit, run_limited
 from dbctl.migrate.trace.run import trace
 from dbctl.migrate.trace.scratch import made_scratch
@@ -146,3 +148,32 @@ def test_a_process_that_is_killed_leaves_no_server(tmp_path, number):
     while folder.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not folder.exists()
+
+
+async def test_the_time_limit_is_what_a_cancelled_statement_failed_of(tmp_path):
+    found = await traced(make_project(tmp_path, {"a1": ENDLESS["sql"]}), time_limit_seconds=1)
+    (statement,) = found["a1"].statements
+    assert statement.failure
+    assert statement.failure == found["a1"].failure
+    assert statement.failure.timed_out
+    (finding,) = [one for one in judge(found["a1"]).findings if one.level is not Level.NOTICE]
+    assert (finding.hazard, finding.level, finding.line) == ("time-limit", Level.CAUTION, statement.line)
+    assert "user request" not in finding.why
+
+
+@pytest.mark.parametrize("ending", ["os._exit(0)", "os.abort()", "os.execvp('true', ['true'])"])
+async def test_a_revision_cannot_end_our_process(tmp_path, ending):
+    project = make_project(tmp_path, {"a1": TABLE, "b2": f"import os\n{ending}", "c3": COLUMN})
+    before = os._exit, os.abort, os.execv, os.execve
+    found = await traced(project)
+    failure = found["b2"].failure
+    assert failure
+    assert "SystemExit(os." in failure.message
+    assert not found["c3"].failure
+    assert (os._exit, os.abort, os.execv, os.execve) == before
+
+
+async def test_a_child_that_a_revision_forks_may_end_itself(tmp_path):
+    body = "import os\npid = os.fork()\nif not pid:\n    os._exit(7)\nassert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7"
+    found = await traced(make_project(tmp_path, {"a1": body}))
+    assert not found["a1"].failure

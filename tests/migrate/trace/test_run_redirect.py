@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from textwrap import indent
 
 import pytest
 
 from dbctl.database import ConnInfo
 from dbctl.errors import Refused
+from dbctl.migrate.rules.judge import judge
+from dbctl.migrate.rules.model import Level
 from dbctl.migrate.trace.run import TraceOptions, trace
 from dbctl.migrate.trace.scratch import made_scratch
 from tests.fixtures.cli import url_of
@@ -156,11 +159,14 @@ async def test_a_revision_that_leads_away_fails_and_is_named(tmp_path, body, add
     assert not found["c3"].failure
 
 
-async def test_a_revision_that_swallows_the_refusal_is_noted(tmp_path):
+async def test_what_a_revision_was_refused_and_swallowed_is_in_its_trace(tmp_path):
     body = "import psycopg2\ntry:\n    psycopg2.connect('host=db.example.com dbname=shop')\nexcept Exception:\n    pass"
     found = (await traced(make_project(tmp_path, {"a1": TABLE, "b2": body})))["b2"]
     assert not found.failure
-    assert any("asked for db.example.com:5432/shop" in note and "b2.py, line" in note for note in found.notes)
+    (refusal,) = found.refusals
+    assert "asked for db.example.com:5432/shop" in refusal.said
+    assert "b2.py, line" in refusal.said
+    assert refusal.is_database
 
 
 async def test_a_revision_may_open_a_connection_of_its_own_to_scratch(tmp_path, monkeypatch):
@@ -236,3 +242,21 @@ def test_a_major_that_is_not_here_falls_back_to_the_next_newer():
     with made_scratch(16) as scratch:
         assert scratch.major == 17
         assert scratch.notes == ("no PostgreSQL 16 here; traced on 17",)
+
+
+@pytest.mark.parametrize(
+    ("body", "by", "level"),
+    [
+        (f"sa.create_engine('{AWAY}').connect()", "psycopg2", Level.DANGER),
+        ("import socket\nsocket.create_connection(('10.0.0.1', 80))", "socket", Level.CAUTION),
+    ],
+)
+async def test_a_refusal_that_the_revision_swallows_is_found(tmp_path, body, by, level):
+    swallowed = "try:\n" + indent(body, "    ") + "\nexcept Exception:\n    pass"
+    found = await traced(make_project(tmp_path, {"a1": TABLE, "b2": swallowed}))
+    assert not found["b2"].failure
+    (finding,) = [one for one in judge(found["b2"]).findings if one.hazard == "leaves-scratch"]
+    assert (finding.level, by in finding.why) == (level, True)
+    assert finding.line
+    assert "s3cret" not in finding.why
+    assert not found["a1"].refusals
