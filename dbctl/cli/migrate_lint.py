@@ -94,7 +94,10 @@ async def lint(
 ) -> None:
     """Say what new revisions lock, rewrite, break or lose, and how to do it safely. Needs no database.
 
-    Runs them on a throw-away server of its own. A finding is accepted in the revision's file:
+    Runs them on a throw-away server of its own; any other address is refused and named. Not watched are programs
+    that a revision starts: psql goes to the throw-away server too, unless the revision hands it an address.
+
+    A finding is accepted in the revision's file:
     `# dbctl: accept drop-column because nobody reads it since 2.4`.
 
     Example: dbctl migrate lint --base origin/main --format github

@@ -115,6 +115,9 @@ def test_an_accept_that_does_nothing_is_told(lint, shop):
     notes = "\n".join(note for one in result.json()["revisions"] for note in one["notes"])
     assert "create-index does not count: it gives no reason" in notes
     assert "drop-table does not count" in notes
+    for line in ("note: bbbb2: line", "create-index does not count: it gives no reason"):
+        assert line in lint().stdout
+    assert "::warning file=" in lint("--format", "github").stdout
 
 
 def test_levels_come_from_the_settings_and_a_wrong_one_is_named(lint, shop):

@@ -14,7 +14,7 @@ from dbctl.cli.output.fingerprint import fingerprints
 from dbctl.cli.output.github import write_github
 from dbctl.cli.output.gitlab import write_gitlab
 from dbctl.cli.output.sarif import write_sarif
-from dbctl.migrate.lint.model import Report, Summary
+from dbctl.migrate.lint.model import Linted, Report, Summary
 from dbctl.migrate.rules.model import Finding, Hazard, Level
 from dbctl.postgres.lock_modes import LockMode
 
@@ -96,6 +96,17 @@ def test_github_gets_notes_as_notices():
         written(write_github, notes=("all revisions: no git",))
         == "::notice title=dbctl::all revisions: no git\n"
     )
+
+
+def test_github_gets_the_notes_of_a_revision_at_its_file():
+    unused = "line 4: the accept of drop-table does not count: it gives no reason"
+    one = Linted("abc", "m", Path("v/a.py"), (), 0.0, notes=("no rows", unused), unused_accepts=(unused,))
+    stream = io.StringIO()
+    write_github(replace(report(), revisions=(one,)), stream)
+    assert stream.getvalue().splitlines() == [
+        "::notice file=v/a.py,line=1,title=note in abc::no rows",
+        f"::warning file=v/a.py,line=4,title=accept in abc::{unused}",
+    ]
 
 
 def test_gitlab_gets_what_code_quality_asks_for():

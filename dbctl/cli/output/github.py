@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TextIO
 
 from dbctl.cli.output.streams import visible
-from dbctl.migrate.lint.model import Report
+from dbctl.migrate.lint.model import Linted, Report
 from dbctl.migrate.rules.model import Finding, Level
 
 _COMMANDS = {Level.DANGER: "error", Level.CAUTION: "warning", Level.NOTICE: "notice"}
+_LINE = re.compile(r"line (\d+): ")
 _VALUE = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY = {**_VALUE, ":": "%3A", ",": "%2C"}
 
@@ -16,7 +18,19 @@ _PROPERTY = {**_VALUE, ":": "%3A", ",": "%2C"}
 def write_github(report: Report, stream: TextIO) -> None:
     """A line for each finding that nobody accepted, and one for each note."""
     stream.writelines(_annotation(finding) for finding in report.findings if not finding.accepted)
+    for one in report.revisions:
+        stream.writelines(_note(one, note) for note in one.notes)
     stream.writelines(f"::notice title=dbctl::{_value(note)}\n" for note in report.notes)
+
+
+def _note(revision: Linted, note: str) -> str:
+    """A comment that accepts nothing wants mending; the other notes say what could not be judged."""
+    is_unused = note in revision.unused_accepts
+    line = _LINE.match(note) if is_unused else None
+    file, number = _escaped(str(revision.file), _PROPERTY), line[1] if line else "1"
+    title = _escaped(f"{'accept' if is_unused else 'note'} in {revision.revision}", _PROPERTY)
+    command = "warning" if is_unused else "notice"
+    return f"::{command} file={file},line={number},title={title}::{_value(note)}\n"
 
 
 def _annotation(finding: Finding) -> str:

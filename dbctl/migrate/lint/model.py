@@ -45,7 +45,10 @@ class Traced:
 
 @dataclass(frozen=True, slots=True)
 class Linted:
-    """A revision of the range. ``failure`` is the error that ended it, else empty; ``notes`` what can't be judged."""
+    """A revision of the range. ``failure`` is the error that ended it, else empty; ``notes`` what can't be judged.
+
+    ``unused_accepts`` are those notes that are about comments which accept nothing.
+    """
 
     revision: str
     message: str
@@ -55,6 +58,7 @@ class Linted:
     failure: str = ""
     failed_line: int | None = None
     notes: tuple[str, ...] = ()
+    unused_accepts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

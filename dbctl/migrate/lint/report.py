@@ -12,8 +12,9 @@ from dbctl.migrate.trace.model import Failure, RevisionTrace, Statement
 from dbctl.postgres.catalog.model import Relation
 
 
-def linted(trace: RevisionTrace, here: Path, notes: Iterable[str] = ()) -> Linted:
+def linted(trace: RevisionTrace, here: Path, unused_accepts: Iterable[str] = ()) -> Linted:
     """A traced revision without what only rules ask for."""
+    unused = tuple(unused_accepts)
     return Linted(
         revision=trace.revision,
         message=trace.message,
@@ -22,7 +23,8 @@ def linted(trace: RevisionTrace, here: Path, notes: Iterable[str] = ()) -> Linte
         duration_seconds=trace.duration_seconds,
         failure=_said(trace.failure),
         failed_line=trace.failed_line,
-        notes=(*trace.notes, *notes),
+        notes=(*trace.notes, *unused),
+        unused_accepts=unused,
     )
 
 

@@ -51,10 +51,15 @@ def in_short(found: Sequence[Finding]) -> Iterator[Block]:
 def _report(report: Report, *, every_statement: bool) -> Iterator[Block]:
     told = [Lines(list(_story(one, report.findings, every_statement))) for one in report.revisions]
     elsewhere = Lines(list(_elsewhere(report)))
-    pipe = [Table(_HEADINGS, [_row(finding) for finding in report.findings])] if report.findings else []
+    pipe: list[Block] = (
+        [Table(_HEADINGS, [_row(finding) for finding in report.findings])] if report.findings else []
+    )
     if every_statement and report.revisions:
         rows = [_trace_row(one, traced) for one in report.revisions for traced in one.statements]
         pipe.append(Table(_TRACE_HEADINGS, rows, right=("seconds",)))
+    notes = [f"note: {one.revision}: {note}" for one in report.revisions for note in one.notes]
+    if notes:
+        pipe.append(Lines(notes))
     yield Either([block for block in (*told, elsewhere) if block.lines], pipe)
     if report.notes:
         yield Lines([Cell(f"note: {note}", "dim") for note in report.notes])
