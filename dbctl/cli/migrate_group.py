@@ -54,4 +54,13 @@ async def open_site(run: Invocation, project: Project, *, write: str = "") -> As
 
 
 def _configured(loaded: Loaded) -> Path:
-    return loaded.path(loaded.settings.migrate.config)
+    """What migrate.config names; where nobody set it, an ini nearer than the folder of the settings."""
+    config = loaded.settings.migrate.config
+    here = Path.cwd()
+    if "migrate.config" not in loaded.origins and here.is_relative_to(loaded.root):
+        from dbctl.migrate.project import is_configured
+
+        below = [folder for folder in (here, *here.parents) if folder.is_relative_to(loaded.root)]
+        nearest = next((folder for folder in below if is_configured(folder / config)), loaded.root)
+        return nearest / config
+    return loaded.path(config)

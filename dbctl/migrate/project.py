@@ -81,6 +81,11 @@ def read_project(config: Path, section: str = "alembic", x_arguments: tuple[str,
     )
 
 
+def is_configured(config: Path) -> bool:
+    """Whether the file is there, or a pyproject.toml with [tool.alembic] beside it. Raises SettingsError."""
+    return config.is_file() or bool(_read_toml(config.with_name("pyproject.toml")))
+
+
 class _Options:
     """The options of one section: from the ini first, then from [tool.alembic]."""
 

@@ -132,6 +132,22 @@ def test_levels_come_from_the_settings_and_a_wrong_one_is_named(lint, shop):
     assert "did you mean create-index" in result.stderr
 
 
+def test_a_nearer_ini_wins_over_settings_further_up_unless_they_name_one(lint, shop):
+    configs = shop.folder / "configs"
+    configs.mkdir()
+    (configs / "base.toml").write_text("")
+    inner = Written.make(shop.folder / "inner")
+    inner.add("inner1", CREATE)
+    below = inner.folder / "migrations"
+
+    def linted(cwd):
+        return [one["revision"] for one in lint("--format", "json", cwd=cwd).json()["revisions"]]
+
+    assert (linted(inner.folder), linted(below), linted(configs)) == (["inner1"], ["inner1"], ["aaaa1"])
+    (configs / "base.toml").write_text('[migrate]\nconfig = "alembic.ini"\n')
+    assert linted(inner.folder) == ["aaaa1"]
+
+
 def test_nothing_new_says_so(lint, shop):
     shop.git("init", "-q", "-b", "main")
     shop.commit()
@@ -153,6 +169,11 @@ def test_what_a_branch_adds_is_linted_with_what_it_changes(lint, shop):
     assert [one["hazard"] for one in result["findings"]] == ["drop-column", "mixed-PR"]
     assert "models.py" in result["findings"][1]["why"]
     assert any("aaaa1 was changed since main" in note for note in result["notes"])
+    inside = shop.folder / "migrations"
+    told = lint("--format", "github", "-c", "../alembic.ini", cwd=inside).stdout
+    assert "::error file=migrations/versions/bbbb2.py,line=" in told
+    told = lint("--format", "json", "-c", "../alembic.ini", cwd=inside).json()
+    assert told["findings"][0]["file"] == "versions/bbbb2.py"
 
 
 def test_every_format_goes_to_a_file_as_well(lint, shop, tmp_path):
@@ -169,6 +190,16 @@ def test_a_pipe_gets_a_row_a_finding_and_verbose_a_row_a_statement(lint, shop):
     heading, row, *_ = lint().stdout.splitlines()
     assert dict(zip(heading.split("\t"), row.split("\t"), strict=True))["hazard"] == "create-index"
     assert any(line.startswith("aaaa1\t11\t") for line in lint("-v").stdout.splitlines())
+
+
+def test_verbose_and_json_show_which_locks_are_still_held(lint, shop):
+    both = 'op.add_column("t", sa.Column("a", sa.Integer))\nop.execute("ANALYZE t")'
+    shop.add("bbbb2", both)
+    one, other = lint("--format", "json").json()["revisions"][-1]["statements"]
+    held = [{"table": "t", "mode": "AccessExclusiveLock"}]
+    assert (one["held"], other["held"], other["locks"]) == ([], held, [])
+    (row,) = [line for line in lint("-v").stdout.splitlines() if "ANALYZE" in line]
+    assert row.endswith("\tAccessExclusiveLock on t")
 
 
 def test_graph_findings_have_their_lines_and_all_of_them_are_told(lint, shop):

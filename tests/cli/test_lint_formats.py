@@ -109,6 +109,24 @@ def test_github_gets_the_notes_of_a_revision_at_its_file():
     ]
 
 
+def test_reviews_find_a_file_from_the_top_of_the_repository_wherever_lint_ran(tmp_path):
+    finding = replace(FINDING, file=Path("v/a.py"))
+    one = Linted("abc", "m", Path("v/a.py"), (), 0.0, notes=("no rows",))
+    for place, file in [(Path(), "api/v/a.py"), (tmp_path / "elsewhere", "v/a.py")]:
+        folder = tmp_path / "shop" / "api" if place == Path() else place
+        made = replace(
+            report(finding), revisions=(one,), folder=folder, repository=(tmp_path / "shop").resolve()
+        )
+        streams = [io.StringIO() for _ in range(3)]
+        for write, stream in zip((write_github, write_gitlab, write_sarif), streams, strict=True):
+            write(made, stream)
+        github, gitlab, sarif = (stream.getvalue() for stream in streams)
+        assert [line.partition("file=")[2].partition(",")[0] for line in github.splitlines()] == [file] * 2
+        assert json.loads(gitlab)[0]["location"]["path"] == file
+        (result,) = json.loads(sarif)["runs"][0]["results"]
+        assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == file
+
+
 def test_gitlab_gets_what_code_quality_asks_for():
     (issue,) = json.loads(written(write_gitlab, FINDING))
     assert issue["severity"] in {"info", "minor", "major", "critical", "blocker"}

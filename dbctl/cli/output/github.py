@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TextIO
 
+from dbctl.cli.output.places import from_top
 from dbctl.cli.output.streams import visible
 from dbctl.migrate.lint.model import Linted, Report
 from dbctl.migrate.rules.model import Finding, Level
@@ -17,6 +18,7 @@ _PROPERTY = {**_VALUE, ":": "%3A", ",": "%2C"}
 
 def write_github(report: Report, stream: TextIO) -> None:
     """A line for each finding that nobody accepted, and one for each note."""
+    report = from_top(report)
     stream.writelines(_annotation(finding) for finding in report.findings if not finding.accepted)
     for one in report.revisions:
         stream.writelines(_note(one, note) for note in one.notes)

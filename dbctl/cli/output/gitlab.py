@@ -6,6 +6,7 @@ from typing import TextIO
 
 from dbctl.cli.output.fingerprint import fingerprints
 from dbctl.cli.output.json import write_json
+from dbctl.cli.output.places import from_top
 from dbctl.migrate.lint.model import Report
 from dbctl.migrate.rules.model import Level
 
@@ -22,7 +23,7 @@ def write_gitlab(report: Report, stream: TextIO) -> None:
             "severity": _SEVERITIES[finding.level],
             "location": {"path": str(finding.file), "lines": {"begin": finding.line or 1}},
         }
-        for finding, fingerprint in fingerprints(report.findings)
+        for finding, fingerprint in fingerprints(from_top(report).findings)
         if not finding.accepted
     ]
     write_json(issues, stream)

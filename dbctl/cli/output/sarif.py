@@ -10,6 +10,7 @@ from urllib.parse import quote
 from dbctl import __version__
 from dbctl.cli.output.fingerprint import fingerprints
 from dbctl.cli.output.json import write_json
+from dbctl.cli.output.places import from_top
 from dbctl.migrate.lint.model import Report
 from dbctl.migrate.rules.model import Finding, Hazard, Level
 
@@ -19,6 +20,7 @@ _LEVELS = {Level.DANGER: "error", Level.CAUTION: "warning", Level.NOTICE: "note"
 
 def write_sarif(report: Report, stream: TextIO) -> None:
     """One run: a rule for each hazard met, a result for each finding; an accepted one is suppressed in source."""
+    report = from_top(report)
     index = {hazard.id: number for number, hazard in enumerate(report.hazards)}
     run = {
         "tool": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +101,13 @@ class Repository:
 def find_repository(folder: Path) -> Repository:
     """The innermost working tree that holds ``folder``. Raises NotInGit."""
     return Repository(Path(os.fsdecode(_git(folder, "rev-parse", "--show-toplevel")).rstrip("\n")).resolve())
+
+
+def top_of(folder: Path) -> Path | None:
+    """The root of the working tree that holds ``folder``, absolute and real; None where git knows of none."""
+    with suppress(NotInGit):
+        return find_repository(folder).top
+    return None
 
 
 def _git(folder: Path, *words: str) -> bytes:

@@ -15,7 +15,7 @@ History = Literal["empty", "replayed", "cached"]
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """A table or view that was there before the revision, and the strongest mode newly taken on it."""
+    """A table or view that was there before the revision, and the strongest mode on it."""
 
     table: str
     mode: LockMode
@@ -25,7 +25,8 @@ class Locked:
 class Traced:
     """A statement and what the server did for it; ``rewrites`` and ``scans`` are names of tables.
 
-    ``failure`` is the server's message, ``hidden`` the SQL that ran inside a DO block or a function.
+    ``locks`` are those that it took, ``held`` what earlier statements of its transaction had taken. ``failure``
+    is the server's message, ``hidden`` the SQL that ran inside a DO block or a function.
     """
 
     number: int
@@ -41,6 +42,7 @@ class Traced:
     rows_written: int
     duration_seconds: float
     failure: str = ""
+    held: tuple[Locked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Report:
 
     ``history`` is how the revisions before the range got onto scratch, ``history_revisions`` how many they
     are; ``server_version`` is empty where nothing had to be traced. Paths are relative to the working
-    directory where they are below it.
+    directory ``folder`` where they are below it; ``repository`` is the top of its git, if it is in one.
     """
 
     findings: tuple[Finding, ...]
@@ -91,6 +93,8 @@ class Report:
     history_revisions: int
     duration_seconds: float = 0.0
     durations_seconds: Mapping[str, float] = field(default_factory=dict)
+    folder: Path = Path()
+    repository: Path | None = None
 
     def reaches(self, level: str) -> bool:
         """Whether a finding that nobody accepted is of this level or a worse one."""

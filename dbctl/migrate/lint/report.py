@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from dbctl.postgres.catalog.model import Relation
 def linted(trace: RevisionTrace, here: Path, unused_accepts: Iterable[str] = ()) -> Linted:
     """A traced revision without what only rules ask for."""
     unused = tuple(unused_accepts)
+    known = {lock.relation.oid: lock.relation for each in trace.statements for lock in each.locks}
     return Linted(
         revision=trace.revision,
         message=trace.message,
         file=shown(trace.path, here),
-        statements=tuple(_traced(statement, here) for statement in trace.statements),
+        statements=tuple(_traced(statement, here, known) for statement in trace.statements),
         duration_seconds=trace.duration_seconds,
         failure=_said(trace.failure),
         failed_line=trace.failed_line,
@@ -53,7 +54,7 @@ def summary(findings: Iterable[Finding]) -> Summary:
     )
 
 
-def _traced(statement: Statement, here: Path) -> Traced:
+def _traced(statement: Statement, here: Path, known: Mapping[int, Relation]) -> Traced:
     return Traced(
         number=statement.number,
         sql=statement.sql,
@@ -70,6 +71,11 @@ def _traced(statement: Statement, here: Path) -> Traced:
         rows_written=sum(w.inserted + w.updated + w.deleted for w in statement.written),
         duration_seconds=statement.duration_seconds,
         failure=_said(statement.failure),
+        held=tuple(
+            Locked(known[oid].shown, mode)
+            for oid, mode in statement.held.items()
+            if oid in known and not known[oid].is_index
+        ),
     )
 
 

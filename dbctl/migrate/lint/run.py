@@ -184,6 +184,7 @@ class _Clock:
 def _report(project: Project, reading: Reading, chosen: Chosen, request: Request, show: _Show) -> Report:
     from dbctl.migrate.lint.changes import mixed_findings
     from dbctl.migrate.lint.checks import graph_findings
+    from dbctl.migrate.lint.git import top_of
     from dbctl.migrate.lint.judging import judge_all
     from dbctl.migrate.rules.registry import load
 
@@ -207,4 +208,6 @@ def _report(project: Project, reading: Reading, chosen: Chosen, request: Request
         history=show.history,
         history_revisions=show.history_revisions,
         durations_seconds=show.durations_seconds,
+        folder=request.here,
+        repository=top_of(request.here),
     )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from dbctl.cli.output.blocks import Block, Cell, Either, Lines, Style, Table
-from dbctl.migrate.lint.model import Linted, Report, Traced
+from dbctl.migrate.lint.model import Linted, Locked, Report, Traced
 from dbctl.migrate.rules.model import Finding, Level
 
 _STYLES: dict[Level, Style] = {Level.DANGER: "bad", Level.CAUTION: "warning", Level.NOTICE: "dim"}
@@ -26,7 +26,7 @@ _HEADINGS = (
     "fix",
     "accepted",
 )
-_TRACE_HEADINGS = ("revision", "line", "seconds", "lock", "tables", "does", "statement", "failure")
+_TRACE_HEADINGS = ("revision", "line", "seconds", "lock", "tables", "does", "statement", "failure", "held")
 
 
 def findings(report: Report) -> Iterator[Block]:
@@ -125,6 +125,7 @@ def _did(traced: Traced) -> str:
     """What the server did for it, in words."""
     strongest = {lock.table: lock.mode for lock in sorted(traced.locks, key=lambda lock: lock.mode)}
     parts = [f"{mode} on {table}" for table, mode in strongest.items()] or ["no new lock on what was there"]
+    parts += [f"still held: {one.mode} on {one.table}" for one in _still_held(traced)]
     parts += [f"rewrites {name}" for name in traced.rewrites]
     parts += [f"reads all of {name}" for name in traced.scans]
     parts += [f"writes {traced.rows_written} rows"] if traced.rows_written else []
@@ -173,7 +174,14 @@ def _trace_row(revision: Linted, traced: Traced) -> list[str | Cell]:
         ", ".join([*(f"rewrites {n}" for n in traced.rewrites), *(f"scans {n}" for n in traced.scans)]),
         traced.sql,
         traced.failure,
+        ", ".join(f"{one.mode} on {one.table}" for one in _still_held(traced)),
     ]
+
+
+def _still_held(traced: Traced) -> list[Locked]:
+    """The locks of earlier statements of its transaction, but where it took a stronger one itself."""
+    taken = [(lock.table, lock.mode) for lock in traced.locks]
+    return [one for one in traced.held if not any(t == one.table and m >= one.mode for t, m in taken)]
 
 
 def _summary(report: Report) -> Cell:
