@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -36,13 +37,43 @@ def parse_bytes(value: Any) -> Any:
     return int(match[1]) * _SIZES[match[2] or "B"]
 
 
-def _split(value: Any) -> Any:
-    return shlex.split(value) if isinstance(value, str) else value
+def _words(value: Any) -> Any:
+    """A command's words from a text, as a shell splits it, or from a JSON array."""
+    if not isinstance(value, str):
+        return value
+    given = _array(value)
+    return shlex.split(value) if given is None else given
+
+
+def _names(value: Any) -> Any:
+    """Names from a text, with commas or blanks between them, or from a JSON array."""
+    if not isinstance(value, str):
+        return value
+    if (given := _array(value)) is not None:
+        return given
+    lexer = shlex.shlex(value, posix=True, punctuation_chars=False)
+    lexer.whitespace += ","
+    lexer.whitespace_split, lexer.commenters = True, ""
+    return list(lexer)
+
+
+def _array(text: str) -> list[str] | None:
+    """The texts of a JSON array; None for a text that is none."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        items = json.loads(text)
+    except ValueError:
+        raise ValueError('begins with [ and is no JSON array: write ["a", "b"]') from None
+    if not all(isinstance(item, str) for item in items):
+        raise ValueError("a JSON array of texts only")
+    return list(items)
 
 
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=30 * 86400)]
 Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(ge=0)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 Share = Annotated[float, Field(gt=0, le=1)]
 HazardLevel = Literal["danger", "caution", "notice", "off"]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
@@ -95,7 +126,7 @@ class MigrateSettings(Section):
         description="package.module:function that env.py runs in (an application's context, a thread)",
     )
     lock_timeout: Seconds = Field(5, description="how long a statement of a revision may wait for a lock")
-    url_variables: Words = Field(
+    url_variables: Names = Field(
         ("DATABASE_URL",),
         description="variables that lead the project to its database: on scratch, to scratch",
     )
@@ -104,10 +135,10 @@ class MigrateSettings(Section):
     levels: dict[str, HazardLevel] = Field(
         default_factory=dict, description="another level for a hazard, by its id; off leaves it out"
     )
-    assume_small: Words = Field(
+    assume_small: Names = Field(
         (), description="tables that are never blocked for long, whatever is done to them"
     )
-    hot: Words = Field((), description="tables on which a caution is a danger")
+    hot: Names = Field((), description="tables on which a caution is a danger")
     small_table: Bytes = Field(
         1 << 20,
         description="what blocks a table of fewer bytes (and 1000 rows) is a notice in a plan; 0 is none",
@@ -125,7 +156,7 @@ class BackupSettings(Section):
 class HealthSettings(Section):
     """Thresholds of the health checks."""
 
-    skip: Words = ()
+    skip: Names = ()
     latency_warning: Seconds = 0.5
     connections_warning: Share = 0.8
     connections_critical: Share = 0.9

@@ -110,12 +110,23 @@ def test_a_misspelt_variable_of_a_section_is_an_error_and_of_a_table_a_warning(c
     assert "DBCTL_POOL" in load(configs, DBCTL_POL__SIZE="3").warnings[0]
 
 
-def test_lists_in_variables_are_words(configs):
-    loaded = load(
-        configs, DBCTL_HEALTH__SKIP="tls role", DBCTL_DATABASE__PASSWORD_COMMAND="pass show 'my db'"
-    )
-    assert loaded.settings.health.skip == ("tls", "role")
+def test_a_command_in_a_variable_is_split_as_a_shell_does(configs):
+    loaded = load(configs, DBCTL_DATABASE__PASSWORD_COMMAND="pass show 'my db' a,b")
+    assert loaded.settings.database.password_command == ("pass", "show", "my db", "a,b")
+    loaded = load(configs, DBCTL_DATABASE__PASSWORD_COMMAND='["pass", "show", "my db"]')
     assert loaded.settings.database.password_command == ("pass", "show", "my db")
+
+
+@pytest.mark.parametrize("text", ["tls role", "tls,role", "tls, role,", '["tls", "role"]'])
+def test_names_in_variables_stand_between_blanks_or_commas_or_in_json(configs, text):
+    assert load(configs, DBCTL_HEALTH__SKIP=text).settings.health.skip == ("tls", "role")
+
+
+@pytest.mark.parametrize("text", ["[tls", '["tls", 1]', "['tls']"])
+def test_a_list_that_is_no_json_is_named(configs, text):
+    with pytest.raises(SettingsError, match=r"health\.skip in DBCTL_HEALTH__SKIP") as caught:
+        load(configs, DBCTL_HEALTH__SKIP=text)
+    assert "JSON array" in caught.value.why
 
 
 @pytest.mark.parametrize(
