@@ -104,28 +104,21 @@ def explained(statement: Statement, met: Iterable[Hazard]) -> bool:
     return any(each.effect == "failing" for each in hazards)
 
 
-def of_statement(failure: Failure, trace: RevisionTrace) -> Hit:
-    """What the server said, and what it means."""
+def of_failure(failure: Failure, trace: RevisionTrace) -> Hit:
+    """What the server said and what it means, or how the revision's Python ended, or our patience."""
     if failure.timed_out:
-        return of_revision(failure, trace)
+        return Hit(why=f"It was {_line(failure.message)} (--time-limit, migrate.revision_timeout).")
     meaning = _MEANINGS.get(failure.sqlstate) or _MEANINGS.get(failure.sqlstate[:2])
     means = f": {meaning}" if meaning else ""
     said = f"The server says {_line(failure.message)!r} (SQLSTATE {failure.sqlstate}{means})."
+    if not failure.sqlstate:
+        said = f"It ends with {_line(failure.message)!r}."
     if trace.consequence_of:
         before = ", ".join(trace.consequence_of)
         return Hit(
             why=f"{said} It may only follow from {before}, which failed before it.", level=Level.CAUTION
         )
     return Hit(why=said)
-
-
-def of_revision(failure: Failure, trace: RevisionTrace) -> Hit:
-    """The error of a revision that no statement brought: of its Python code, of its commit, of our patience."""
-    if failure.timed_out:
-        return Hit(why=f"It was {_line(failure.message)} (--time-limit, migrate.revision_timeout).")
-    if failure.sqlstate:
-        return of_statement(failure, trace)
-    return Hit(why=f"It ends with {_line(failure.message)!r}.")
 
 
 def of_refusal(refusal: Refusal) -> Hit:

@@ -61,7 +61,7 @@ def _matches(trace: RevisionTrace, levels: Levels) -> Iterator[_Match]:
         yield from _left_over(statement, trace, matches)
     if trace.failure and not any(statement.failure for statement in trace.statements):
         hazard = failures.hazard_of(trace.failure)
-        yield _Match(hazard, failures.of_revision(trace.failure, trace), line=trace.failed_line)
+        yield _Match(hazard, failures.of_failure(trace.failure, trace), line=trace.failed_line)
     for refusal in trace.refusals:
         yield _Match(failures.LEAVES_SCRATCH, failures.of_refusal(refusal), line=refusal.line)
     for hazard, hit, line in judge_source(trace):
@@ -90,7 +90,7 @@ def _left_over(statement: Statement, trace: RevisionTrace, matches: list[_Match]
     met = [match.hazard for match in matches]
     failure = statement.failure
     if failure is not None and not failures.explained(statement, met):
-        yield _Match(failures.hazard_of(failure), failures.of_statement(failure, trace), statement)
+        yield _Match(failures.hazard_of(failure), failures.of_failure(failure, trace), statement)
     told = {table for match in matches for table in match.hit.tables}
     for hit in unexplained(statement, told):
         yield _Match(HIDDEN, hit, statement)
