@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import affected, fails_with, rewrites, spelled
 from dbctl.migrate.rules.facts import named
+from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.catalog.model import Table
@@ -223,7 +225,7 @@ def volatile_default(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
     table = added(operation, scene)
     default = operation.column.default
     if table and default and _is_volatile(operation.column) and rewrites(scene, table, "default"):
-        yield hit(operation, scene, table, default=default.sql)
+        yield _kept_not_null(VOLATILE_DEFAULT, operation, hit(operation, scene, table, default=default.sql))
 
 
 @rule(STORED_GENERATED, AddColumn)
@@ -240,7 +242,8 @@ def serial(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
     """A column of type serial, bigserial or smallserial."""
     table = added(operation, scene)
     if table and operation.column.type.name in SERIAL and rewrites(scene, table, "default"):
-        yield hit(operation, scene, table, **key_names(operation, table))
+        found = hit(operation, scene, table, **key_names(operation, table))
+        yield _kept_not_null(ADD_SERIAL, operation, found)
 
 
 @rule(ADD_IDENTITY, AddColumn)
@@ -248,7 +251,8 @@ def identity(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
     """GENERATED … AS IDENTITY."""
     table = added(operation, scene)
     if table and operation.column.identity and rewrites(scene, table, "default"):
-        yield hit(operation, scene, table, **key_names(operation, table))
+        found = hit(operation, scene, table, **key_names(operation, table))
+        yield _kept_not_null(ADD_IDENTITY, operation, found)
 
 
 @rule(CONSTRAINED_DOMAIN, AddColumn)
@@ -260,6 +264,14 @@ def constrained_domain(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
         return
     if not (column.generated or column.identity or _is_volatile(column)):
         yield hit(operation, scene, table)
+
+
+def _kept_not_null(hazard: Hazard, operation: AddColumn, found: Hit) -> Hit:
+    """The hit with NOT NULL at the end of its fix, where the column was meant to be so: at first it can't be."""
+    column = operation.column
+    if not (column.not_null or column.identity or column.type.name in SERIAL):
+        return found
+    return replace(found, fix=fill((*hazard.safe, *recipes.NOT_NULL), found))
 
 
 def _is_volatile(column: Column) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import affected, are_new, ran, reads
 from dbctl.migrate.rules.facts import named, operations, stored
+from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.new_columns import ADD_CHECKED_COLUMN, ADD_PRIMARY_KEY_COLUMN, ADD_UNIQUE_COLUMN
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
@@ -277,7 +279,11 @@ def _built(operation: AddConstraint, scene: Scene, kind: str, *, new: bool) -> I
         index=constraint.name or f"{stem}_{suffix}",
         sequence=f"{stem}_seq",
     )
-    yield Hit(affected(scene, table), names)
+    found = Hit(affected(scene, table), names)
+    if constraint.nulls_not_distinct or constraint.deferrable:
+        way = recipes.unique(constraint) if kind == "unique" else ()
+        found = replace(found, fix=fill(way, found))
+    yield found
 
 
 def _added_before(operation: ValidateConstraint, scene: Scene, table: Table) -> bool:

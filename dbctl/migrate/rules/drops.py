@@ -9,6 +9,7 @@ from dbctl.migrate.rules.facts import (
     column_is_new,
     found,
     index_is_new,
+    is_held_up,
     named,
     operations,
     schema_is_new,
@@ -214,7 +215,7 @@ def drop_table(operation: Drop, scene: Scene) -> Iterator[Hit]:
 @rule(DROP_COLUMN, DropColumn)
 def drop_column(operation: DropColumn, scene: Scene) -> Iterator[Hit]:
     """A column that was there before the revision."""
-    table = scene.table(operation.table)
+    table = None if is_held_up(scene) else scene.table(operation.table)
     if table and operation.column in table.columns and not column_is_new(scene, table, operation.column):
         yield Hit(shown([table]), named(table, column=operation.column))
 
@@ -260,9 +261,8 @@ def drop_schema(operation: Drop, scene: Scene) -> Iterator[Hit]:
 
 
 @rule(DROP_DATABASE, Drop)
-def drop_database(operation: Drop, scene: Scene) -> Iterator[Hit]:
+def drop_database(operation: Drop, _: Scene) -> Iterator[Hit]:
     """DROP DATABASE."""
-    del scene
     if operation.kind == "database":
         yield Hit(names={"database": str(operation.names[0])})
 

@@ -117,6 +117,12 @@ def unique_keys(table: Table) -> Iterator[frozenset[str]]:
             yield frozenset(index.columns)
 
 
+def is_held_up(scene: Scene) -> bool:
+    """Whether the server does not even begin: rows changed before wait for their deferred checks."""
+    failure = scene.statement.failure
+    return failure is not None and failure.sqlstate == "55006" and "pending trigger events" in failure.message
+
+
 def is_bounded(filter_: Filter, table: Table) -> bool:
     """Whether a WHERE means a number of rows that does not grow with the table."""
     if filter_.limited:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from dbctl.migrate.rules.facts import operations
@@ -37,6 +38,15 @@ TIME_LIMIT = hazard(
         safe=(),
     )
 )
+SCRATCH_LACKS = hazard(
+    Hazard(
+        id="scratch-lacks",
+        level=Level.NOTICE,
+        effect="failing",
+        why="Scratch lacks what the statement asks for, so the revision can't be judged; the target may well have it.",
+        safe=(),
+    )
+)
 LEAVES_SCRATCH = hazard(
     Hazard(
         id="leaves-scratch",
@@ -48,6 +58,16 @@ LEAVES_SCRATCH = hazard(
 )
 
 _VALIDATES = (ValidateConstraint, ValidateDomainConstraint)
+# What a server says that was built, set up or equipped without something, and what that is.
+_LACKS = {
+    re.compile(r"^ICU is not supported in this build|collation \"[^\"]*-x-icu\" for encoding"): "ICU",
+    re.compile(r"requires the server to be built with (.+?) support"): "{}",
+    re.compile(r"could not create locale (\"[^\"]+\")"): "the locale {}",
+    re.compile(r"^tablespace (\"[^\"]+\") does not exist"): "the tablespace {}",
+    re.compile(r"\"?wal_level\"? (?:>=|to be)"): "a higher wal_level",
+    re.compile(r"shared_preload_libraries"): "the library, loaded at start",
+    re.compile(r"^prepared transactions are disabled"): "prepared transactions",
+}
 # Class 22 and 23 are about the rows that are there: what a rule says of the statement explains them.
 _ABOUT_ROWS = ("22", "23")
 _MEANINGS = {
@@ -85,9 +105,11 @@ _MEANINGS = {
 
 
 def hazard_of(failure: Failure) -> Hazard:
-    """Which of the three it is."""
+    """Which of the four it is."""
     if failure.timed_out:
         return TIME_LIMIT
+    if _lacks(failure):
+        return SCRATCH_LACKS
     return FAILS_ON_ROWS if failure.on_rows else FAILS
 
 
@@ -113,6 +135,8 @@ def of_failure(failure: Failure, trace: RevisionTrace) -> Hit:
     said = f"The server says {_line(failure.message)!r} (SQLSTATE {failure.sqlstate}{means})."
     if not failure.sqlstate:
         said = f"It ends with {_line(failure.message)!r}."
+    if lacks := _lacks(failure):
+        return Hit(why=f"It is {lacks}. A server that has it can be named: --scratch-url. {said}")
     if trace.consequence_of:
         before = ", ".join(trace.consequence_of)
         return Hit(
@@ -125,6 +149,14 @@ def of_refusal(refusal: Refusal) -> Hit:
     """What was asked for; another database is worse than a service in the network."""
     level = None if refusal.is_database else Level.CAUTION
     return Hit(why=f"It was refused, so what it does there is not known: {refusal.said}.", level=level)
+
+
+def _lacks(failure: Failure) -> str:
+    """What scratch lacks, where that is why it fails; else empty."""
+    for pattern, what in _LACKS.items():
+        if match := pattern.search(failure.message):
+            return what.format(*match.groups())
+    return ""
 
 
 def _line(message: str) -> str:

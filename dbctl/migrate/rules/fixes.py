@@ -29,7 +29,7 @@ _NAMES = frozenset(
         "old",
         "old_index",
     }
-    | {"parent", "partition", "schema", "sequence", "stem", "table", "tablespace", "trigger", "view"}
+    | {"parent", "partition", "rule", "schema", "sequence", "stem", "table", "tablespace", "trigger", "view"}
 )
 _LISTS = frozenset({"columns", "parent_columns"})
 _QUALIFIED = frozenset({"child", "new_table", "parent", "partition", "sequence", "table", "view"})

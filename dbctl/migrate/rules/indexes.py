@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dbctl.migrate.rules.facts import column_is_new, found, named, operations, shown, unique_keys
+from dbctl.migrate.rules.facts import column_is_new, found, is_held_up, named, operations, shown, unique_keys
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.catalog.model import Table
@@ -149,7 +149,7 @@ HASH_INDEX = hazard(
 def create_index(operation: CreateIndex, scene: Scene) -> Iterator[Hit]:
     """A build with SHARE on a table that was there; ON ONLY a partitioned parent builds nothing."""
     table = scene.table(operation.table)
-    if table is None or operation.concurrently or _is_skipped(operation, table):
+    if table is None or operation.concurrently or _is_skipped(operation, table) or is_held_up(scene):
         return
     if operation.table.only and table.relation.kind == "partitioned table":
         return

@@ -89,7 +89,8 @@ def _left_over(statement: Statement, trace: RevisionTrace, matches: list[_Match]
     """What the trace shows and no rule explains."""
     met = [match.hazard for match in matches]
     failure = statement.failure
-    if failure is not None and not failures.explained(statement, met):
+    is_told = any(match.hit.fails for match in matches) or failures.explained(statement, met)
+    if failure is not None and not is_told:
         yield _Match(failures.hazard_of(failure), failures.of_failure(failure, trace), statement)
     told = {table for match in matches for table in match.hit.tables}
     for hit in unexplained(statement, told):

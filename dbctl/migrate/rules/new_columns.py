@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import ran, reads, rewrites
 from dbctl.migrate.rules.columns import NUMBERED, SERIAL, added, hit, key_names
+from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.lock_modes import LockMode
@@ -103,7 +105,9 @@ def unique_column(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
     """Inline UNIQUE."""
     table = added(operation, scene)
     if table and _has(operation.column, "unique") and ran(scene):
-        yield hit(operation, scene, table, **key_names(operation, table))
+        found = hit(operation, scene, table, **key_names(operation, table))
+        key = next(each for each in operation.column.constraints if each.kind == "unique")
+        yield replace(found, fix=fill((recipes.ADD_COLUMN, *recipes.unique(key)), found))
 
 
 @rule(ADD_PRIMARY_KEY_COLUMN, AddColumn)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import affected, are_new, fails_with, reads
 from dbctl.migrate.rules.facts import named, operations
+from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
-from dbctl.postgres.catalog.model import Column, Table
+from dbctl.postgres.catalog.model import Column, Constraint, Table
+from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import (
     AddConstraint,
@@ -126,9 +128,12 @@ def index_over_nullable(operation: AddConstraint, scene: Scene) -> Iterator[Hit]
         return
     nullable = [name for name in index.columns if not _is_not_null(table, name)]
     # In 18 it fails (55000) over a NOT NULL constraint that is not validated.
-    if nullable and (reads(scene, table, _NULL) or fails_with(scene, "55000")):
+    fails = fails_with(scene, "55000")
+    if nullable and (reads(scene, table, _NULL) or fails):
         names = named(table, column=nullable[0], constraint=constraint.name or index.name, index=index.name)
-        yield Hit(affected(scene, table), names, f"{', '.join(nullable)} may be NULL.")
+        unproven = " Over a NOT NULL that is not validated it fails with 55000." if fails else ""
+        why = f"{', '.join(nullable)} may be NULL.{unproven}"
+        yield Hit(affected(scene, table), names, why, fails=fails, fix=_validated(table, nullable, names))
 
 
 @rule(DROP_NOT_NULL, DropNotNull)
@@ -179,6 +184,23 @@ def change_default(operation: SetDefault, scene: Scene) -> Iterator[Hit]:
         yield Hit((table.relation.shown,), named(table, column=column.name, default=default))
 
 
+def _validated(table: Table, columns: list[str], names: Mapping[str, str]) -> str:
+    """The fix where NOT NULL stands there already and is only to be validated (18); else empty: the hazard's own."""
+    unproven = [each.name for each in _unproven(table) if set(each.columns) & set(columns)]
+    steps = [
+        f'op.execute("ALTER TABLE {{table}} VALIDATE CONSTRAINT {quote_if_needed(name)}")'
+        for name in unproven
+    ]
+    if len(steps) < len(columns):
+        return ""
+    return fill((*steps, INDEX_OVER_NULLABLE.safe[-1]), Hit((table.relation.shown,), names))
+
+
+def _unproven(table: Table) -> Iterator[Constraint]:
+    """The NOT NULL constraints that not all rows are known to fulfil (18)."""
+    return (each for each in table.constraints if each.kind == "not null" and not each.validated)
+
+
 def _read_for_nulls(name: str, scene: Scene, table: Table) -> Iterator[Hit]:
     if _is_not_null(table, name) or table.is_not_null_proven(name):
         return
@@ -188,9 +210,8 @@ def _read_for_nulls(name: str, scene: Scene, table: Table) -> Iterator[Hit]:
 
 def _is_not_null(table: Table, column: str) -> bool:
     """Whether it is NOT NULL for all rows: in 18 the mark may stand there before the rows are validated."""
-    unproven = (c for c in table.constraints if c.kind == "not null" and not c.validated)
     is_marked = column in table.columns and table.columns[column].not_null
-    return is_marked and not any(column in constraint.columns for constraint in unproven)
+    return is_marked and not any(column in constraint.columns for constraint in _unproven(table))
 
 
 def _old_column(operation: TableOperation, name: str, scene: Scene) -> Column | None:

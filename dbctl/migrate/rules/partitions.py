@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dbctl.migrate.rules.altered import fails_with
 from dbctl.migrate.rules.facts import named, shown
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
@@ -45,7 +46,10 @@ DETACH_PARTITION = hazard(
         id="detach-partition",
         level=Level.CAUTION,
         effect="blocking",
-        why="DETACH locks the whole partitioned table against reads and writes.",
+        why=(
+            "DETACH locks the whole partitioned table against reads and writes; CONCURRENTLY it does not, "
+            "outside a transaction."
+        ),
         safe=(
             (
                 "with op.get_context().autocommit_block():\n"
@@ -100,10 +104,16 @@ def attach_partition(operation: AttachPartition, scene: Scene) -> Iterator[Hit]:
 
 @rule(DETACH_PARTITION, DetachPartition)
 def detach_partition(operation: DetachPartition, scene: Scene) -> Iterator[Hit]:
-    """DETACH without CONCURRENTLY, of a parent that was there."""
+    """DETACH without CONCURRENTLY, or with it in a transaction, of a parent that was there."""
     parent = scene.table(operation.table)
-    if parent is not None and not operation.concurrently and scene.table(operation.partition) is not None:
-        yield Hit(shown([parent]), named(parent, partition=str(operation.partition)))
+    if parent is None or scene.table(operation.partition) is None:
+        return
+    names = named(parent, partition=str(operation.partition))
+    if not operation.concurrently:
+        yield Hit(shown([parent]), names)
+    elif fails_with(scene, "25001"):
+        why = "Here it runs inside one, and fails with 25001."
+        yield Hit(shown([parent]), names, why, Level.DANGER, fails=True)
 
 
 def _default_is_scanned(parent: Table, scene: Scene) -> bool:

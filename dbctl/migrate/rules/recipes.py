@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dbctl.postgres.sql.operations import Constraint
+
 # A type may end with a quote, which would meet Python's own.
 ADD_COLUMN = 'op.execute("""ALTER TABLE {table} ADD COLUMN {column} {type};""")'
 
@@ -45,6 +47,19 @@ with op.get_context().autocommit_block():
     op.execute("CREATE UNIQUE INDEX CONCURRENTLY {index} ON {table} ({columns})")"""
 
 UNIQUE = (UNIQUE_INDEX, 'op.execute("ALTER TABLE {table} ADD CONSTRAINT {index} UNIQUE USING INDEX {index}")')
+
+
+def unique(constraint: Constraint) -> tuple[str, ...]:
+    """The safe way to a UNIQUE that says more of NULLs, or of when it is checked, than most."""
+    index, using = UNIQUE
+    if constraint.nulls_not_distinct:
+        index = index.replace(" WHERE ({columns}) IS NOT NULL", "")
+        index = index.replace('({columns})")', '({columns}) NULLS NOT DISTINCT")')
+    if constraint.deferrable:
+        when = " INITIALLY DEFERRED" if constraint.initially_deferred else ""
+        using = using.replace('INDEX {index}")', f'INDEX {{index}} DEFERRABLE{when}")')
+    return index, using
+
 
 PRIMARY_KEY = (
     UNIQUE_INDEX,

@@ -25,7 +25,8 @@ class Hit:
     ``why`` says what is particular here and is put after the hazard's own reason. ``level`` is the hazard's
     own unless it is said here: the same thing can be worse, or less bad, than usual. ``of_transaction`` if it
     is about all locks that the transaction holds, not about those of the statement. ``fix`` is the safe way
-    in full, where the hazard's own can't be filled with names alone.
+    in full, where the hazard's own can't be filled with names alone. ``fails`` if this is why the statement
+    fails, though the hazard is about something else as a rule.
     """
 
     tables: tuple[str, ...] = ()
@@ -34,6 +35,7 @@ class Hit:
     level: Level | None = None
     of_transaction: bool = False
     fix: str = ""
+    fails: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,9 +153,11 @@ def set_schema(operation: SetSchema, scene: Scene) -> Iterator[Hit]:
         if not _stands_again(scene, operation.object.name):
             yield Hit(shown([table]), named(table, new=operation.schema, name=table.relation.name))
     elif operation.kind not in _RELATIONS and not _is_new(scene, operation.object):
-        yield Hit(
-            names={"table": str(operation.object), "new": operation.schema, "name": operation.object.name}
+        fix = (
+            f"# Make a {operation.kind} of this name in {operation.schema} as well, and drop the old one\n"
+            "# when no running code has used it for a release."
         )
+        yield Hit(why=f"It is the {operation.kind} {operation.object}.", fix=fix)
 
 
 def _former_name(scene: Scene, oid: int) -> str:

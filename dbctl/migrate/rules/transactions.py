@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from dbctl.migrate.rules.facts import column_is_new, operations, stored
+from dbctl.migrate.rules.facts import column_is_new, is_held_up, operations, stored
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, revision_rule, statement_rule
 from dbctl.migrate.trace.model import RevisionTrace, Statement
@@ -15,6 +15,8 @@ from dbctl.postgres.sql.operations import (
     AddConstraint,
     AddEnumValue,
     CreateIndex,
+    CreateMaterializedView,
+    CreateTable,
     Delete,
     Drop,
     Insert,
@@ -185,9 +187,8 @@ def ddl_under_exclusive(scene: Scene) -> Iterator[Hit]:
 @statement_rule(PENDING_TRIGGER_EVENTS)
 def pending_trigger_events(scene: Scene) -> Iterator[Hit]:
     """55006 from the server; or a change of rows whose deferred checks are pending when the table is altered."""
-    failure = scene.statement.failure
-    if failure is not None:
-        if failure.sqlstate == "55006" and "pending trigger events" in failure.message:
+    if scene.statement.failure is not None:
+        if is_held_up(scene):
             tables = tuple(table.relation.shown for table in scene.statement.before.values())[:1]
             yield Hit(tables, {"column": "added"})
         return
@@ -237,13 +238,20 @@ def _own(worked: tuple[str, ...], scene: Scene) -> set[str]:
             own |= _added_with_column(operation, scene)
         elif isinstance(operation, ValidateConstraint):
             own |= _added_and_validated(operation, scene)
-        elif not isinstance(operation, _MILD):
+        elif not isinstance(operation, _MILD) and not _copies(operation):
             own |= set(worked)
     for table in scene.statement.before.values():
         family = {table.relation.shown, *table.partitions} | ({table.partition_of} - {""})
         if family & own:
             own |= family
     return own
+
+
+def _copies(operation: Operation) -> bool:
+    """Whether it only reads what was there, into a table of its own."""
+    return isinstance(operation, CreateMaterializedView) or (
+        isinstance(operation, CreateTable) and operation.as_query
+    )
 
 
 def _added_with_column(operation: AddConstraint, scene: Scene) -> set[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import affected, are_new, ran, reads, rewrites, spelled
 from dbctl.migrate.rules.facts import found, named, shown
+from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
-from dbctl.migrate.rules.widths import catalog_type, is_narrower
+from dbctl.migrate.rules.widths import catalog_type, is_narrower, is_read_from_text
 from dbctl.postgres.catalog.model import Constraint, Table
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import AlterType, Drop, DropColumn, SetExpression
@@ -28,6 +31,14 @@ TYPE_REWRITE = hazard(
         safe=_NEW_COLUMN,
         lock=LockMode.ACCESS_EXCLUSIVE,
     )
+)
+_FITS_AS_TEXT = (
+    (
+        "# It refuses from now on what can't be read as the type, and nobody waits for it.\n"
+        'op.execute("""ALTER TABLE {table} ADD CONSTRAINT {column}_fits\n'
+        '    CHECK ({column} IS NULL OR ({value}) IS NOT NULL) NOT VALID""")'
+    ),
+    'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {column}_fits")',
 )
 TYPE_NARROWING = hazard(
     Hazard(
@@ -90,7 +101,7 @@ DEPENDENT_VIEW = hazard(
         id="dependent-view",
         level=Level.DANGER,
         effect="failing",
-        why="A view uses the column, so PostgreSQL refuses to change or drop it (0A000, 2BP01): the revision fails.",
+        why="A view or a rule uses the column, so PostgreSQL refuses to change or drop it (0A000, 2BP01): the revision fails.",
         safe=(
             (
                 "query = op.get_bind().scalar(sa.text(\"SELECT pg_get_viewdef('{view}')\"))\n"
@@ -102,6 +113,22 @@ DEPENDENT_VIEW = hazard(
         ),
         lock=LockMode.ACCESS_EXCLUSIVE,
     )
+)
+_ALTER_UNDER_RULE = (
+    "rule = op.get_bind().scalar(sa.text(\n"
+    "    \"SELECT pg_get_ruledef(oid) FROM pg_rewrite WHERE rulename = '{rule_text}' \"\n"
+    "    \"AND ev_class = CAST('{table}' AS regclass)\"\n"
+    "))\n"
+    'op.execute("DROP RULE {rule} ON {table}")\n'
+    'op.execute("""{statement};""")\n'
+    "# A colon would begin a parameter.\n"
+    'op.execute(rule.replace(":", r"\\:"))'
+)
+_DROP_UNDER_RULE = (
+    'op.execute("DROP RULE {rule} ON {table}")\n'
+    "# dbctl: accept drop-column because no running code has mapped it for a release\n"
+    'op.execute("""{statement};""")\n'
+    "# Make the rule again without {column}, if it is still wanted."
 )
 SET_EXPRESSION = hazard(
     Hazard(
@@ -119,6 +146,10 @@ SET_EXPRESSION = hazard(
 )
 
 
+# The rule's name stands bare in the server's detail, the table's with its schema where the path lacks that.
+_RULE = re.compile(r"DETAIL: +rule (?P<rule>.+) on table (?P<table>\S+) depends on column")
+
+
 @rule(TYPE_REWRITE, AlterType)
 def type_rewrite(operation: AlterType, scene: Scene) -> Iterator[Hit]:
     """A type change for which the server wrote the table anew."""
@@ -134,9 +165,16 @@ def type_narrowing(operation: AlterType, scene: Scene) -> Iterator[Hit]:
     column = table.columns.get(operation.column) if table else None
     if table is None or column is None or are_new(scene, table, [column.name]) or not ran(scene):
         return
-    if is_narrower(operation.type, catalog_type(column.type)):
+    old = catalog_type(column.type)
+    if is_narrower(operation.type, old):
         why = f"{column.name} was {column.type}."
-        yield _hit(operation, scene, table, why=why)
+        found_ = _hit(operation, scene, table, why=why)
+        # A text equals no number: what counts is that the cast passes.
+        yield (
+            replace(found_, fix=fill(_FITS_AS_TEXT, found_))
+            if is_read_from_text(operation.type, old)
+            else found_
+        )
 
 
 @rule(TYPE_REINDEX, AlterType)
@@ -170,9 +208,27 @@ def dependent_view(operation: AlterType | DropColumn, scene: Scene) -> Iterator[
     if table is None or failure is None or failure.sqlstate not in {"0A000", "2BP01"}:
         return
     views = table.dependent_views.get(operation.column, ())
-    if views:
+    rule_ = _RULE.search(failure.message)
+    if rule_ and not views:
+        yield _rule_hit(rule_, operation, scene, table)
+    elif views:
         names = named(table, column=operation.column, view=views[0], statement=scene.statement.sql)
         yield Hit((table.relation.shown,), names, f"{', '.join(views)} uses {operation.column}.")
+
+
+def _rule_hit(match: re.Match[str], operation: AlterType | DropColumn, scene: Scene, table: Table) -> Hit:
+    """The statement with the rule out of its way, and where it still can be, back as it was."""
+    names = named(
+        table,
+        rule=match["rule"],
+        rule_text=match["rule"].replace("'", "''"),
+        column=operation.column,
+        statement=scene.statement.sql,
+    )
+    why = f"It is the rule {match['rule']} of {match['table']} that uses {operation.column}."
+    found = Hit((table.relation.shown,), names | {"table": match["table"]}, why)
+    way = _ALTER_UNDER_RULE if isinstance(operation, AlterType) else _DROP_UNDER_RULE
+    return replace(found, fix=fill((way,), found))
 
 
 @rule(DEPENDENT_VIEW, Drop)

@@ -33,6 +33,11 @@ _FLOATS = {"float4": 1, "float8": 2}
 _MOMENTS = {"timestamp", "timestamptz"}
 _TIMES = {"time", "timetz"}
 _MICROSECONDS = 6
+# Types that refuse most texts.
+_READ = frozenset(
+    {*_DIGITS, *_FLOATS, *_MOMENTS, *_TIMES, *_BITS, "numeric", "money", "bool", "uuid", "date", "interval"}
+    | {"json", "jsonb", "xml", "inet", "cidr", "macaddr"}
+)
 
 
 def catalog_type(spelled: str) -> Type:
@@ -56,8 +61,13 @@ def is_narrower(new: Type, old: Type) -> bool:
     if new.name in _MOMENTS | _TIMES and old.name in _MOMENTS | _TIMES:
         return _second_digits(new) < _second_digits(old) or (new.name in _TIMES and old.name in _MOMENTS)
     if new.name == "date":
-        return old.name in _MOMENTS
-    return _is_smaller_number(new, old)
+        return old.name in _MOMENTS | _TEXTS
+    return is_read_from_text(new, old) or _is_smaller_number(new, old)
+
+
+def is_read_from_text(new: Type, old: Type) -> bool:
+    """Whether texts become values of a type that most texts can't be read as."""
+    return old.name in _TEXTS and not old.is_array and new.name in _READ
 
 
 def _is_smaller_number(new: Type, old: Type) -> bool:

@@ -116,6 +116,7 @@ def constraint_of(fields: Fields) -> Constraint:
         deferrable=fields.get("deferrable", False),
         initially_deferred=fields.get("initdeferred", False),
         expression=read,
+        nulls_not_distinct=fields.get("nulls_not_distinct", False),
     )
 
 

@@ -70,6 +70,7 @@ class Constraint:
     deferrable: bool = False
     initially_deferred: bool = False
     expression: Expression | None = None
+    nulls_not_distinct: bool = False
 
 
 @dataclass(frozen=True, slots=True)

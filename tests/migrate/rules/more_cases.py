@@ -73,7 +73,8 @@ CASES = (
     ),
     _bad(
         "volatile_function",
-        ACCOUNT + "CREATE FUNCTION roll() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 4';",
+        # One in SQL would be inlined: what it does decides then, not what it is declared as.
+        ACCOUNT + "CREATE FUNCTION roll() RETURNS int LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN 4; END';",
         "ALTER TABLE account ADD COLUMN dice int DEFAULT roll()",
         "add-col-volatile-default",
     ),
@@ -183,6 +184,14 @@ CASES = (
         "set_not_null_proven",
         INVOICE + "ALTER TABLE invoice ADD CONSTRAINT c CHECK (issued IS NOT NULL);",
         "ALTER TABLE invoice ALTER COLUMN issued SET NOT NULL; ALTER TABLE invoice DROP CONSTRAINT c",
+    ),
+    _bad(
+        "pk_index_over_unproven_not_null",
+        "CREATE TABLE n (a bigint, b text); CREATE UNIQUE INDEX n_a ON n (a);"
+        "ALTER TABLE n ADD CONSTRAINT n_nn NOT NULL a NOT VALID;",
+        "ALTER TABLE n ADD PRIMARY KEY USING INDEX n_a",
+        "pk-index-nullable",
+        pg_min=18,
     ),
     _safe(
         "not_null_not_valid",

@@ -10,6 +10,15 @@ from tests.migrate.rules.more_cases import ACCOUNT, FK, INVOICE, NOOP
 VIEW = ACCOUNT + "CREATE VIEW v AS SELECT id, nick FROM account;"
 TRIGGER = ACCOUNT + NOOP + "CREATE TRIGGER t BEFORE UPDATE ON account FOR EACH ROW EXECUTE FUNCTION noop();"
 CHILD = "CREATE TABLE child (id bigint PRIMARY KEY, account_id {type} REFERENCES account)"
+RULE = (
+    ACCOUNT
+    + "CREATE TABLE log (n text); CREATE RULE r AS ON UPDATE TO account DO ALSO INSERT INTO log VALUES (NEW.nick);"
+)
+WAITING = (
+    ACCOUNT
+    + "CREATE TABLE o (id bigint PRIMARY KEY, a bigint REFERENCES account DEFERRABLE INITIALLY DEFERRED, n text);"
+)
+MOVED = "CREATE SCHEMA s; CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS 'SELECT 1';"
 INDEXES = "CREATE INDEX ik ON invoice (kind); CREATE INDEX an ON account (nick);"
 CASES = [
     (TRIGGER, "DROP FUNCTION noop() CASCADE", {"drop-trigger"}),
@@ -33,6 +42,23 @@ CASES = [
     (ACCOUNT, CHILD.format(type="bigint UNIQUE"), {"create-table-fk"}),
     (ACCOUNT, CHILD.format(type="bigint") + "; CREATE INDEX ON child (account_id, id)", {"create-table-fk"}),
     (ACCOUNT, "UPDATE account SET note = 'x' WHERE nick LIKE 'n1%'", {"dml-unbatched"}),
+    (RULE, "ALTER TABLE account ALTER COLUMN nick TYPE text", {"dependent-view"}),
+    (RULE, "ALTER TABLE account DROP COLUMN nick", {"drop-column", "dependent-view"}),
+    (WAITING, "INSERT INTO o VALUES (5, 1); ALTER TABLE o DROP COLUMN n", {"pending-trigger-events"}),
+    (WAITING, "INSERT INTO o VALUES (5, 1); CREATE INDEX i ON o (n)", {"pending-trigger-events"}),
+    (
+        INVOICE,
+        "ALTER TABLE invoice ADD COLUMN y int; CREATE TABLE k AS SELECT kind FROM invoice",
+        {"ddl-under-exclusive"},
+    ),
+    (MOVED, "ALTER FUNCTION f(int) SET SCHEMA s", {"set-schema"}),
+    (
+        ACCOUNT,
+        "ALTER TABLE account ALTER COLUMN note TYPE int USING length(note)",
+        {"alter-type-rewrite", "alter-type-narrowing"},
+    ),
+    (ACCOUNT, "CREATE COLLATION c (locale = 'xx_YY.utf8')", {"scratch-lacks"}),
+    (ACCOUNT, "SELECT pg_create_logical_replication_slot('s', 'pgoutput')", {"scratch-lacks"}),
     (
         ACCOUNT + "CREATE INDEX an ON account (nick);",
         "DELETE FROM account WHERE nick LIKE 'n1%'",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.migrate.rules.conftest import as_body
+from tests.migrate.rules.more_cases import ACCOUNT
 
 ORDER = """
 CREATE TABLE "Order" (id bigint PRIMARY KEY, "userName" text, kind text);
@@ -31,3 +32,20 @@ async def test_a_foreign_key_keeps_its_actions(judged):
     key = "FOREIGN KEY (client_id) REFERENCES client (id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED"
     run = await judged(PARENT, as_body(f'ALTER TABLE "Order" ADD CONSTRAINT f {key}'))
     assert f"{key} NOT VALID" in run.finding("add-fk").fix
+
+
+async def test_a_unique_constraint_keeps_what_it_says_of_nulls_and_of_its_time(judged):
+    sql = (
+        "ALTER TABLE account ADD CONSTRAINT u UNIQUE NULLS NOT DISTINCT (nick) DEFERRABLE INITIALLY DEFERRED"
+    )
+    fix = (await judged(ACCOUNT, as_body(sql))).finding("add-unique").fix
+    assert "CREATE UNIQUE INDEX CONCURRENTLY u ON account (nick) NULLS NOT DISTINCT" in fix
+    assert "UNIQUE USING INDEX u DEFERRABLE INITIALLY DEFERRED" in fix
+    assert "IS NOT NULL" not in fix
+
+
+async def test_a_column_that_is_filled_later_becomes_not_null_in_the_end(judged):
+    sql = "ALTER TABLE account ADD COLUMN u uuid {}DEFAULT gen_random_uuid()"
+    for promise, ends in [("NOT NULL ", True), ("", False)]:
+        fix = (await judged(ACCOUNT, as_body(sql.format(promise)))).finding("add-col-volatile-default").fix
+        assert ("ALTER COLUMN u SET NOT NULL" in fix) is ends

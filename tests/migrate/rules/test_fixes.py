@@ -49,6 +49,29 @@ CASES = [
         "CREATE INDEX CONCURRENTLY reading_v ON reading (v)",
         autocommit=True,
     ),
+    Bad(
+        "alter-type-narrowing",
+        ACCOUNT + "UPDATE account SET note = '1';",
+        "ALTER TABLE account ALTER COLUMN note TYPE int USING note::int",
+    ),
+    Bad(
+        "dependent-view",
+        ACCOUNT + "CREATE TABLE log (n text); CREATE RULE r AS ON UPDATE TO account DO ALSO"
+        " INSERT INTO log VALUES (NEW.nick || ':x');",
+        "ALTER TABLE account ALTER COLUMN nick TYPE text",
+        lock=False,
+    ),
+    Bad(
+        "detach-partition",
+        READING,
+        "ALTER TABLE reading DETACH PARTITION reading_2024 CONCURRENTLY",
+        lock=False,
+    ),
+    Bad(
+        "add-unique",
+        ACCOUNT,
+        "ALTER TABLE account ADD CONSTRAINT u UNIQUE NULLS NOT DISTINCT (email) DEFERRABLE",
+    ),
     Bad("drop-index", KIND, "DROP INDEX invoice_kind"),
     Bad(
         "replace-index",

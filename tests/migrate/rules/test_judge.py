@@ -225,7 +225,7 @@ async def test_what_is_committed_before_a_later_statement_may_fail_is_a_notice(j
 
 async def test_a_move_to_another_tablespace_is_found_and_one_to_where_it_is_is_not(judged):
     run = await judged(INVOICE, as_body("ALTER TABLE invoice SET TABLESPACE fast"))
-    assert run.hazards == {"set-tablespace", "revision-fails"}
+    assert run.hazards == {"set-tablespace", "scratch-lacks"}
     assert (await judged(INVOICE, as_body("ALTER TABLE invoice SET TABLESPACE pg_default"))).hazards == set()
 
 

@@ -147,7 +147,7 @@ CASES = [
         "detach_conc_in_txn",
         READING,
         "ALTER TABLE reading DETACH PARTITION reading_2024 CONCURRENTLY",
-        {"revision-fails"},
+        {"detach-partition"},
         False,
     ),
     (
