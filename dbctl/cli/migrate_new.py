@@ -36,7 +36,8 @@ async def new(
     """Write a new revision file; with --autogenerate as many as it takes to keep the application running.
 
     Indexes are built CONCURRENTLY, constraints hold for new rows first and for all rows later, each in a
-    revision of its own. What was written is linted: what no form makes safe is for you to decide.
+    revision of its own. What was written is linted: what no form makes safe is for you to decide. Where the
+    database has all that the models say, nothing is written.
 
     Example: dbctl migrate new "add orders" --autogenerate
     """
@@ -49,7 +50,13 @@ async def new(
         return run.emit(written, view.created)
     async with open_site(run, project) as site:
         written = await author.autogenerate_revision(
-            site, message, head=head, branch_label=branch_label, compare=autogenerate, plain=plain
+            site,
+            message,
+            head=head,
+            branch_label=branch_label,
+            compare=autogenerate,
+            plain=plain,
+            tell=lambda note: run.say(f"note: {note}"),
         )
     if autogenerate:
         from dbctl.migrate.safe.written import find_hazards

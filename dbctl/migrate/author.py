@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -18,6 +18,7 @@ from dbctl.migrate.failure import environment_error
 from dbctl.migrate.interrupt import run_watched
 from dbctl.migrate.model import Created, Direction, Script
 from dbctl.migrate.project import Project
+from dbctl.migrate.safe.checks import missing_checks
 from dbctl.migrate.safe.form import SafeForm
 from dbctl.migrate.site import Site, beacon
 from dbctl.migrate.streams import project_output
@@ -33,6 +34,10 @@ async def write_revision(
     return await asyncio.to_thread(_write, environment, context)
 
 
+def _silent(_: str) -> None:
+    """Nobody listens."""
+
+
 async def autogenerate_revision(
     site: Site,
     message: str,
@@ -41,10 +46,12 @@ async def autogenerate_revision(
     branch_label: str | None,
     compare: bool = True,
     plain: bool = False,
+    tell: Callable[[str], None] = _silent,
 ) -> tuple[Created, ...]:
     """Write a revision with env.py's help: with ``compare``, what the models have and the database has not.
 
-    In the safe form that may take several revisions; ``plain`` is Alembic's own form.
+    In the safe form that may take several revisions, or none where nothing is to be done; ``plain`` is Alembic's
+    own form, which writes an empty one then. ``tell`` hears what autogenerate does not compare.
     """
     environment = make_environment(site.project, site.address, autogenerate=compare)
     context = _revision_context(
@@ -52,10 +59,13 @@ async def autogenerate_revision(
     )
 
     form = SafeForm() if compare and not plain else None
+    notes: list[str] = []
 
     def steps(heads: Any, migration_context: MigrationContext) -> Iterable[Any]:
         fill = context.run_autogenerate if compare else context.run_no_autogenerate
         fill(heads, migration_context)
+        if compare:
+            notes.extend(missing_checks(migration_context))
         if form is not None:
             form.look(migration_context, context.generated_revisions)
         return ()
@@ -68,7 +78,11 @@ async def autogenerate_revision(
             await run_watched(work, Watch(site.lock_timeout_seconds), guard)
         except (Exception, SystemExit) as error:
             raise environment_error(error, environment) from error
+    for note in notes:
+        tell(note)
     if form is not None:
+        if _is_empty(context):
+            return ()
         script = environment.script
         known = {each.revision for each in script.walk_revisions()}
         context.generated_revisions = form.rewrite(
@@ -113,6 +127,11 @@ def _revision_context(
         "depends_on": None,
     }
     return RevisionContext(environment.config, environment.script, arguments)
+
+
+def _is_empty(context: RevisionContext) -> bool:
+    """Whether no database needs anything, after the project's own hooks."""
+    return all(body.is_empty() for script in context.generated_revisions for body in script.upgrade_ops_list)
 
 
 def _write(environment: Environment, context: RevisionContext) -> tuple[Created, ...]:

@@ -89,3 +89,34 @@ def test_files_are_written_also_where_nothing_can_be_linted(dbctl_alone, models,
     assert done.code == 0, done.stderr
     assert "not linted: env.py leads to" in done.stderr
     assert "nick" in done.stdout
+
+
+def test_where_nothing_is_to_be_done_nothing_is_written_unless_plain(dbctl_alone, models, project):
+    before = set((project / "migrations" / "versions").glob("*.py"))
+    done = dbctl_alone("migrate", "new", "nothing", "--autogenerate")
+    assert done.code == 0, done.stderr
+    assert done.stdout.startswith("nothing to do")
+    assert dbctl_alone("migrate", "new", "nothing", "--autogenerate", "--format", "json").json() == []
+    assert set((project / "migrations" / "versions").glob("*.py")) == before
+    (written,) = dbctl_alone(
+        "migrate", "new", "nothing", "--autogenerate", "--plain", "--format", "json"
+    ).json()
+    assert written["message"] == "nothing"
+
+
+def test_a_check_that_autogenerate_does_not_see_is_told(dbctl_alone, models):
+    more = (
+        'metadata.naming_convention = {"ck": "ck_%(table_name)s_%(constraint_name)s"}\n'
+        'users = metadata.tables["users"]\n'
+        'users.append_constraint(sa.CheckConstraint("nick <> \'\'", name="nick_filled"))\n'
+        'sa.Table("fresh", metadata, sa.Column("id", sa.BigInteger, primary_key=True),'
+        ' sa.Column("on", sa.Boolean(create_constraint=True, name="b")), sa.CheckConstraint("id > 1", name="big"))'
+    )
+    models(more=more)
+    done = dbctl_alone("migrate", "new", "fresh", "--autogenerate", "--format", "json")
+    assert done.code == 0, done.stderr
+    assert len(done.json()) == 1
+    told = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
+    assert [line.partition(", the database")[0] for line in told] == [
+        "note: the models have the CHECK ck_users_nick_filled on users"
+    ]

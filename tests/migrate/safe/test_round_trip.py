@@ -44,7 +44,6 @@ DROP = frozenset({"drop-constraint"})
 KEY = 'sa.ForeignKeyConstraint(["parent_id"], ["parents.id"]'
 
 CASES = {
-    "nothing": Case(table("things", A), table("things", A), 1),
     "column": Case(table("things"), table("things", A), 1),
     "column with a default": Case(
         table("things"), table("things", 'sa.Column("a", sa.Text, nullable=False, server_default="x")'), 1

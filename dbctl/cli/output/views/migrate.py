@@ -45,6 +45,9 @@ def script(result: Script) -> Iterator[Block]:
 
 def created(result: Sequence[Created]) -> Iterator[Block]:
     """The files that were written, and what was found in them."""
+    if not result:
+        yield Lines(["nothing to do: the database has what the models say, so no file was written"])
+        return
     yield Table(
         ("revision", "builds on", "path"),
         [[c.revision, _names(c.down_revisions), str(c.path)] for c in result],
