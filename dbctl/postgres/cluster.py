@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,8 @@ SETTINGS_FILE = "dbctl.conf"
 _BUILTIN_LOCALES_SINCE = 17
 _CHECKSUMS_BY_DEFAULT_SINCE = 18
 _PATIENCE_SECONDS = 120.0
+_PREFIX = "cluster-"
+_UNUSED_SECONDS = 30 * 86400
 _LOCALES = ("C.UTF-8", "en_US.UTF-8", "C")
 _SERIOUS = re.compile(r"FATAL|PANIC|[Ee]rror")
 
@@ -65,12 +69,45 @@ def cached_cluster(binaries: Binaries, launcher: Launcher) -> Path:
     """A data folder to copy from, made once per installation; two processes may ask at once."""
     stat = (binaries.folder / "postgres").stat()
     identity = f"{binaries.folder} {binaries.version} {stat.st_size} {stat.st_mtime_ns} small WAL"
-    kept = cache_folder() / f"cluster-{binaries.version}-{short_hash(identity)}"
-    if not kept.is_dir():
+    kept = cache_folder() / f"{_PREFIX}{binaries.version}-{short_hash(identity)}"
+    if not _is_used(kept):
         with file_lock(kept.with_name(f"{kept.name}.lock"), wait_seconds=_PATIENCE_SECONDS):
-            if not kept.is_dir():
+            if not _is_used(kept):
                 _make_cached(binaries, launcher, kept)
+    _forget_unused(kept.parent)
     return kept
+
+
+def _is_used(kept: Path) -> bool:
+    """Whether the folder is there; if so it is marked as used today, and nobody removes it while it is copied."""
+    with _marks(kept.parent, fcntl.LOCK_SH), suppress(FileNotFoundError):
+        os.utime(kept)
+        return True
+    return False
+
+
+def _forget_unused(cache: Path) -> None:
+    """Remove the folders of installations that nobody has used for long, unless somebody marks one just now."""
+    if not any(map(is_unused, cache.glob(f"{_PREFIX}*/"))):
+        return
+    with suppress(BlockingIOError), _marks(cache, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        for kept in cache.glob(f"{_PREFIX}*/"):
+            if is_unused(kept):
+                shutil.rmtree(kept, ignore_errors=True)
+
+
+@contextmanager
+def _marks(cache: Path, how: int) -> Iterator[None]:
+    with (cache / f"{_PREFIX[:-1]}s.lock").open("a") as handle:
+        fcntl.flock(handle, how)
+        yield
+
+
+def is_unused(kept: Path) -> bool:
+    """Whether what is kept to copy from was last used, by its folder's mtime, so long ago that it may go."""
+    with suppress(FileNotFoundError):
+        return time.time() - kept.stat().st_mtime > _UNUSED_SECONDS
+    return False
 
 
 def reachable_binaries(binaries: Binaries, launcher: Launcher) -> Binaries:

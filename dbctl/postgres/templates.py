@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dbctl.postgres.cluster import SETTINGS_FILE, cache_folder
+from dbctl.postgres.cluster import SETTINGS_FILE, cache_folder, is_unused
 from dbctl.postgres.environment import clean_environment
 
 _PREFIX = "template-"
@@ -39,7 +39,10 @@ class Templates:
         self._folder = folder or cache_folder()
 
     def keys(self) -> frozenset[str]:
-        """The keys of the templates that are there."""
+        """The keys of the templates that are there; those that nobody has used for long go."""
+        unused = [path for path in self._folder.glob(f"{_PREFIX}*/") if is_unused(path)]
+        if unused:
+            self.discard(*(path.name.removeprefix(_PREFIX) for path in unused))
         return frozenset(path.name.removeprefix(_PREFIX) for path in self._folder.glob(f"{_PREFIX}*/"))
 
     def facts(self, key: str) -> Mapping[str, str] | None:
@@ -99,13 +102,13 @@ class Templates:
             yield
 
     def _prune(self) -> None:
-        """Keep the few that were used last and no more bytes than their share, and no half-made copy."""
+        """Keep the few that were used last, not too long ago, no more bytes than their share, no half-made copy."""
         kept = sorted(self._folder.glob(f"{_PREFIX}*/"), key=_modified, reverse=True)
         sizes = [_noted_size(folder) for folder in kept]
         too_many = [
             folder.name.removeprefix(_PREFIX)
             for number, folder in enumerate(kept)
-            if number and (number >= _MOST or sum(sizes[: number + 1]) > _MOST_BYTES)
+            if is_unused(folder) or (number and (number >= _MOST or sum(sizes[: number + 1]) > _MOST_BYTES))
         ]
         if too_many:
             self.discard(*too_many)

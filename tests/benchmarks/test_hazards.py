@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -16,7 +17,7 @@ import pytest
 from tests.fixtures.database import ROOT
 from tests.migrate.rules.more_cases import CASES, Case
 
-MAJOR = 18
+MAJOR = int(os.environ.get("DBCTL_TEST_SCRATCH_MAJOR", "18"))
 GIVEN = ROOT / "tests" / "migrate" / "rules" / "hazard_cases.jsonl"
 ENV_PY = """
 from alembic import context

@@ -1,5 +1,6 @@
 """Scratch servers: quick, private, and gone when their owner is, whatever kills it."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -160,6 +161,27 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.Monkey
     for _ in range(2):
         with scratch_server() as server:
             assert ask(server, "SELECT 1") == "1"
+
+
+def test_a_cache_that_nobody_has_used_for_a_month_goes_at_the_next_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with scratch_server():
+        pass
+    (ours,) = tmp_path.glob("dbctl/cluster-*/")
+    ages = {"cluster-9.6-old": 31, "cluster-9.6-new": 29, ours.name: 31}
+    for name, days in ages.items():
+        (ours.parent / name).mkdir(exist_ok=True)
+        used_at = time.time() - days * 86400
+        os.utime(ours.parent / name, (used_at, used_at))
+    with (ours.parent / "clusters.lock").open("a") as marking:
+        fcntl.flock(marking, fcntl.LOCK_SH)
+        with scratch_server():
+            assert {path.name for path in ours.parent.glob("cluster-*/")} == set(ages)
+    with scratch_server() as server:
+        assert ask(server, "SELECT 1") == "1"
+    assert {path.name for path in ours.parent.glob("cluster-*/")} == {"cluster-9.6-new", ours.name}
 
 
 def test_a_long_temporary_folder_is_not_used_for_the_socket(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import psycopg2
 import pytest
@@ -88,11 +89,25 @@ def test_a_damaged_template_is_not_given(templates, data, damage, tmp_path):
 def test_only_the_few_that_were_used_last_are_kept(templates, data, tmp_path):
     for number in range(6):
         templates.keep(f"k{number}", data, {})
-        os.utime(tmp_path / f"template-k{number}", (number, number))
+        used_at = time.time() - 3600 + number
+        os.utime(tmp_path / f"template-k{number}", (used_at, used_at))
     with templates.borrowed("k1"):
         pass
     templates.keep("k6", data, {})
     assert templates.keys() == {"k1", "k3", "k4", "k5", "k6"}
+
+
+def test_what_nobody_has_used_for_a_month_goes_unless_it_is_being_copied(templates, data, tmp_path):
+    ages = {"old": 31, "new": 29, "copied": 0}
+    for key in ages:
+        templates.keep(key, data, {})
+    for key, days in ages.items():
+        used_at = time.time() - days * 86400
+        os.utime(tmp_path / f"template-{key}", (used_at, used_at))
+    with templates.borrowed("copied"):
+        templates.keys()
+        assert (tmp_path / "template-old").exists()
+    assert templates.keys() == {"new", "copied"}
 
 
 def test_together_they_take_no_more_than_their_share(templates, data, monkeypatch):
