@@ -36,7 +36,7 @@ _MICROSECONDS = 6
 # Types that refuse most texts.
 _READ = frozenset(
     {*_DIGITS, *_FLOATS, *_MOMENTS, *_TIMES, *_BITS, "numeric", "money", "bool", "uuid", "date", "interval"}
-    | {"json", "jsonb", "xml", "inet", "cidr", "macaddr"}
+    | {"inet", "cidr", "macaddr"}
 )
 
 
