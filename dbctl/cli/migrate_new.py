@@ -12,6 +12,8 @@ from dbctl.cli.migrate_group import Config, Extra, Section, open_site, read_proj
 
 if TYPE_CHECKING:
     from dbctl.migrate.lint.request import Request
+    from dbctl.migrate.model import Created
+    from dbctl.migrate.project import Project
 
 
 async def new(
@@ -59,12 +61,18 @@ async def new(
             tell=lambda note: run.say(f"note: {note}"),
         )
     if autogenerate:
-        from dbctl.migrate.safe.written import find_hazards
-
-        written, why_not = await find_hazards(project, written, _request(run))
-        if why_not:
-            run.say(f"not linted: {why_not}")
+        written = await _linted(run, project, written)
     return run.emit(written, view.created)
+
+
+async def _linted(run: Invocation, project: Project, written: tuple[Created, ...]) -> tuple[Created, ...]:
+    """The revisions with what is found in them; they are written in any case."""
+    from dbctl.migrate.safe.written import find_hazards
+
+    linted, why_not = await find_hazards(project, written, _request(run))
+    if why_not:
+        run.say(f"not linted: {why_not}")
+    return linted
 
 
 def _request(run: Invocation) -> Request:

@@ -83,11 +83,7 @@ async def autogenerate_revision(
     if form is not None:
         if _is_empty(context):
             return ()
-        script = environment.script
-        known = {each.revision for each in script.walk_revisions()}
-        context.generated_revisions = form.rewrite(
-            context.generated_revisions, known, script.truncate_slug_length
-        )
+        _make_safe(form, environment, context)
     return await asyncio.to_thread(_write, environment, context)
 
 
@@ -127,6 +123,13 @@ def _revision_context(
         "depends_on": None,
     }
     return RevisionContext(environment.config, environment.script, arguments)
+
+
+def _make_safe(form: SafeForm, environment: Environment, context: RevisionContext) -> None:
+    script = environment.script
+    known = {each.revision for each in script.walk_revisions()}
+    found = context.generated_revisions
+    context.generated_revisions = form.rewrite(found, known, script.truncate_slug_length)
 
 
 def _is_empty(context: RevisionContext) -> bool:
