@@ -9,6 +9,7 @@ import pytest
 from dbctl.migrate.trace import recorder
 from dbctl.migrate.trace.observe import held
 from dbctl.migrate.trace.running import read_text
+from dbctl.postgres.sql import library
 from tests.migrate.trace.making import make_project, traced
 
 TABLE = "op.execute('CREATE TABLE t (id int PRIMARY KEY)')"
@@ -40,9 +41,8 @@ async def test_a_statement_that_no_driver_takes_is_the_revision_s(tmp_path):
 
 
 async def test_a_parser_that_is_missing_shows_before_any_revision_runs(tmp_path, monkeypatch):
-    for name in [name for name in sys.modules if name.partition(".")[0] == "postgast"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "postgast", None)
+    monkeypatch.setattr(library, "find_spec", lambda _: None)
+    library._module.cache_clear()
     read_text.cache_clear()
     with pytest.raises(ModuleNotFoundError, match="postgast"):
         await traced(make_project(tmp_path, {"a1": TABLE}))
