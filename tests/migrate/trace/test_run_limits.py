@@ -38,7 +38,7 @@ ENDLESS = {
     ),
     "thread": (
         "import threading\nfrom time import sleep\n"
-        "def work():\n    sleep(2)\n"
+        "def work():\n    sleep(1)\n"
         "thread = threading.Thread(target=work)\nthread.start()\nthread.join()\nwhile True:\n    pass"
     ),
 }
@@ -53,12 +53,12 @@ async def test_a_revision_that_does_not_end_is_ended_and_reported(tmp_path, body
     if driver == "asyncpg":
         project.env_py.write_bytes((ROOT / "tests/projects/async_template/migrations/env.py").read_bytes())
     started = time.monotonic()
-    found = await traced(project, time_limit_seconds=1)
+    found = await traced(project, time_limit_seconds=0.5)
     assert time.monotonic() - started < 30
     failure = found["b2"].failure
     assert failure
     assert (failure.sqlstate, failure.on_rows) == ("57014", False)
-    assert failure.message == "stopped after 1 s, the time that a revision has on scratch"
+    assert failure.message == "stopped after 0.5 s, the time that a revision has on scratch"
     assert any("is not known" in note for note in found["b2"].notes)
     assert not found["c3"].failure
 
