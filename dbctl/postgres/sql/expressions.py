@@ -134,7 +134,10 @@ def _compared(term: Fields) -> Iterator[tuple[str, str]]:
     operator = operator or symbol
     if operator not in {"=", "between", *_LOWER, *_UPPER}:
         return
-    if _column(left) and _is_given(right):
+    if _row(left) and _is_given(right):
+        # The rows between two others are as few as the numbers between two others.
+        yield from ((name, operator) for name in _row(left))
+    elif _column(left) and _is_given(right):
         yield _column(left), operator
     elif _column(right) and _is_given(left) and operator != "between":
         yield _column(right), {"<": ">", ">": "<", "<=": ">=", ">=": "<="}.get(operator, operator)
@@ -144,6 +147,12 @@ def _column(node: Fields) -> str:
     while "TypeCast" in node:
         node = node["TypeCast"].get("arg", {})
     return column(node["ColumnRef"]) if "ColumnRef" in node else ""
+
+
+def _row(node: Fields) -> list[str]:
+    """The columns of ``(a, b)``; empty for any other row, and for what is none."""
+    names = [_column(each) for each in node.get("RowExpr", {}).get("args", ())]
+    return names if all(names) else []
 
 
 def _is_given(node: Fields) -> bool:
