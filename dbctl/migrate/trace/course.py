@@ -32,7 +32,7 @@ from dbctl.migrate.watch import Stopped
 Key = tuple[str, str]
 Progress = Callable[[Step], None]
 # What may commit before its end, and is then not undone by a rollback.
-_COMMITS = re.compile(rb"autocommit|concurrently|\bcommit\b", re.IGNORECASE)
+_COMMITS = re.compile(rb"autocommit|concurrently|\bcommit\b|\bbackfill\b", re.IGNORECASE)
 
 
 class Restart(BaseException):
