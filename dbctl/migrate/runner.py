@@ -16,6 +16,7 @@ from dbctl.migrate.interrupt import run_watched
 from dbctl.migrate.journal import Journal, Progress
 from dbctl.migrate.model import Direction, Run
 from dbctl.migrate.site import Site, beacon
+from dbctl.migrate.undoing import undoing
 from dbctl.migrate.watch import Watch
 from dbctl.postgres.locks import advisory_lock
 
@@ -40,11 +41,22 @@ async def up(
     return await _run(site, plan, progress, wait_seconds)
 
 
-async def down(site: Site, revision: str, *, progress: Progress, wait_seconds: float | None = 0) -> Run:
-    """Undo all that came after ``revision``: an id, ``-1``, ``base``, ``label@base``. Raises what `up` does."""
+async def down(
+    site: Site,
+    revision: str,
+    *,
+    progress: Progress,
+    wait_seconds: float | None = 0,
+    expected: tuple[str, ...] | None = None,
+) -> Run:
+    """Undo all that came after ``revision``: an id, ``-1``, ``base``, ``label@base``. Raises what `up` does.
+
+    ``expected`` are the heads for which somebody has looked at what would be lost: Refused where the database
+    is not there any more.
+    """
 
     def plan(journal: Journal, script: ScriptDirectory) -> Steps:
-        return partial(journal.revisions, Direction.DOWN, partial(_undoing, script, revision))
+        return partial(journal.revisions, Direction.DOWN, partial(_undoing, script, revision, expected))
 
     return await _run(site, plan, progress, wait_seconds)
 
@@ -58,13 +70,16 @@ async def stamp(site: Site, revision: str, *, purge: bool = False, wait_seconds:
     return await _run(site, plan, lambda _: None, wait_seconds, purge=purge)
 
 
-def _undoing(script: ScriptDirectory, revision: str, heads: Any) -> Iterable[Any]:
-    try:
-        return script._downgrade_revs(revision, heads)  # noqa: SLF001
-    except AttributeError as error:
+def _undoing(
+    script: ScriptDirectory, revision: str, expected: tuple[str, ...] | None, heads: Any
+) -> Iterable[Any]:
+    if expected is not None and tuple(sorted(heads)) != expected:
         raise Refused(
-            "a revision in this range can't be undone", why=str(error), hint="write its downgrade()"
-        ) from None
+            "the database was migrated in the meantime",
+            why=f"it is at {', '.join(heads) or 'base'}; what would be lost was counted for {', '.join(expected)}",
+            hint="start again",
+        )
+    return undoing(script, revision, heads)
 
 
 async def _run(

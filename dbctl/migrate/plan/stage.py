@@ -18,7 +18,7 @@ from dbctl.migrate.project import Project
 from dbctl.migrate.trace.course import Progress
 from dbctl.migrate.trace.model import RevisionTrace
 from dbctl.migrate.trace.options import TraceOptions
-from dbctl.migrate.trace.run import trace
+from dbctl.migrate.trace.run import trace, trace_down
 from dbctl.migrate.trace.scratch import Scratch, made_scratch
 from dbctl.postgres.alembic_version import VersionTable
 from dbctl.postgres.tasks import surely
@@ -54,6 +54,17 @@ class Stage:
         chosen = [one.id for one in revisions]
         traces = await trace(project, self.scratch, chosen, options=options, progress=progress)
         return tuple(sorted(traces, key=lambda one: chosen.index(one.revision)))
+
+    async def trace_down(
+        self,
+        project: Project,
+        revision: str,
+        known: Sequence[str],
+        options: TraceOptions,
+        progress: Progress,
+    ) -> tuple[RevisionTrace, ...]:
+        """Run the downgrades to ``revision``, and write down what they do."""
+        return await trace_down(project, self.scratch, revision, known, options=options, progress=progress)
 
     async def rates(self) -> Rates:
         """How fast this server is, measured in a database in which nobody listens."""

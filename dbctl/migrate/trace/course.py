@@ -10,7 +10,7 @@ from functools import partial, update_wrapper
 from pathlib import Path
 from typing import Any
 
-from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
@@ -27,6 +27,7 @@ from dbctl.migrate.trace.merge import merged
 from dbctl.migrate.trace.model import Failure, RevisionTrace
 from dbctl.migrate.trace.scratch import Scratch
 from dbctl.migrate.trace.version_table import make_room
+from dbctl.migrate.undoing import undoing
 from dbctl.migrate.watch import Stopped
 
 Key = tuple[str, str]
@@ -73,7 +74,8 @@ class _Attempt:
 class Course:
     """``steps`` is what Alembic calls as ``fn``: all revisions up to ``targets`` (all heads, if empty).
 
-    A revision that fails is rolled back and stamped, so that the next one has its turn.
+    With ``down_to`` it is the downgrades to there. A revision that fails is rolled back and stamped, so that the
+    next one has its turn.
     """
 
     environment: Environment
@@ -84,6 +86,8 @@ class Course:
     limit: Limit
     guard: Guard
     progress: Progress
+    down_to: str | None = None
+    to_undo: tuple[str, ...] | None = None
     asked: list[Attempt] = field(default_factory=list)
 
     def steps(self, heads: Any, context: MigrationContext) -> Iterator[RevisionStep]:
@@ -133,12 +137,24 @@ class Course:
         return self._restart()
 
     def _choose(self, script: ScriptDirectory, heads: Iterable[str]) -> list[Any]:
+        if self.down_to is not None:
+            return self._choose_down(script, self.down_to, heads)
         applied = _closure(script, heads)
         wanted = [script.get_revision(name) for name in self.targets or script.get_heads()]
         below = _closure(script, [parent for one in wanted for parent in one._all_down_revisions])  # noqa: SLF001
         missing = tuple(one.revision for one in wanted if one.revision not in applied | below)
         # Alembic's own commands call the same function, with one target; it takes several, none below another.
         return list(script._upgrade_revs(missing, heads)) if missing else []  # type: ignore[arg-type]  # noqa: SLF001
+
+    def _choose_down(self, script: ScriptDirectory, destination: str, heads: Iterable[str]) -> list[Any]:
+        if self.to_undo is None:
+            steps = list(undoing(script, destination, heads))
+            self.to_undo = tuple(step.revision.revision for step in steps)
+            return steps
+        # A later run of env.py: -1 would mean another revision now.
+        applied = _closure(script, heads)
+        left = (script.get_revision(name) for name in self.to_undo if name in applied)
+        return [MigrationStep.downgrade_from_script(script.revision_map, one) for one in left]
 
     def _run(
         self, ground: Ground, context: MigrationContext, step: RevisionStep, upgrade: Any, **given: Any
@@ -314,4 +330,5 @@ def _message(step: RevisionStep) -> str:
 
 def _told(number: int, total: int, step: RevisionStep) -> Step:
     script = step.revision
-    return Step(number, total, Direction.UP, script.revision, _message(step), Path(script.path))
+    direction = Direction.UP if step.is_upgrade else Direction.DOWN
+    return Step(number, total, direction, script.revision, _message(step), Path(script.path))

@@ -28,7 +28,7 @@ from dbctl.migrate.trace.recorder import Recorder
 from dbctl.migrate.trace.scratch import Scratch
 from dbctl.migrate.watch import Stopped
 
-__all__ = ["TraceOptions", "inspect", "replay", "trace"]
+__all__ = ["TraceOptions", "inspect", "replay", "trace", "trace_down"]
 
 _DEFAULT = TraceOptions()
 
@@ -53,6 +53,27 @@ async def trace(
     await run.finish()
     order = {revision: number for number, (_, revision) in reversed([*enumerate(run.ledger.traces)])}
     return tuple(sorted(run.ledger.traces.values(), key=lambda one: order[one.revision]))
+
+
+async def trace_down(
+    project: Project,
+    scratch: Scratch,
+    revision: str,
+    known: Collection[str],
+    *,
+    options: TraceOptions = _DEFAULT,
+    progress: Progress = lambda _: None,
+) -> tuple[RevisionTrace, ...]:
+    """Run the downgrades from where scratch is to ``revision``, and trace them, in the order in which they ran.
+
+    ``known`` are the ids of the project's revisions. For the rest like `trace`; raises Refused, too, where a
+    revision has no downgrade().
+    """
+    run = _Run(
+        project, scratch, options, targets=(), chosen=frozenset(known), progress=progress, down_to=revision
+    )
+    await run.finish()
+    return tuple(run.ledger.traces.values())
 
 
 async def replay(
@@ -95,6 +116,7 @@ class _Run:
         targets: tuple[str, ...],
         chosen: frozenset[str] = frozenset(),
         progress: Progress,
+        down_to: str | None = None,
     ) -> None:
         self.ledger = ledger = Ledger(chosen)
         self._project, self._scratch, self._options = project, scratch, options
@@ -111,7 +133,15 @@ class _Run:
         self._engines = Engines()
         self._grounds = {address.database: self._ground(address.database) for _, address in self._sections}
         self._course = Course(
-            self._environment, scratch, targets, ledger, self._grounds, self._limit, self._guard, progress
+            self._environment,
+            scratch,
+            targets,
+            ledger,
+            self._grounds,
+            self._limit,
+            self._guard,
+            progress,
+            down_to,
         )
         self._attributes: redirect.Attributes | None = None
 

@@ -1,0 +1,96 @@
+"""The tables of the copy and their columns, by oid and attnum: names may change meanwhile, these do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+_TABLES = """
+SELECT CAST(c.oid AS bigint), n.nspname, c.relname, c.relkind,
+       (SELECT CAST(i.inhparent AS bigint) FROM pg_inherits AS i WHERE i.inhrelid = c.oid AND c.relispartition)
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
+   AND n.nspname <> 'information_schema'
+"""
+_COLUMNS = """
+SELECT CAST(a.attrelid AS bigint), CAST(a.attnum AS int), a.attname, format_type(a.atttypid, a.atttypmod),
+       CAST(a.atttypid AS bigint), a.atttypmod, a.attgenerated <> '',
+       ARRAY(SELECT CAST(e.enumlabel AS text) FROM pg_enum AS e WHERE e.enumtypid = a.atttypid ORDER BY e.enumsortorder)
+  FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+"""
+_REFERENCES = """
+SELECT CAST(k.confrelid AS bigint), CAST(k.conrelid AS bigint), k.confdeltype = 'c',
+       ARRAY(SELECT CAST(a.attname AS text) FROM unnest(k.conkey) WITH ORDINALITY AS u (n, place)
+               JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.place),
+       ARRAY(SELECT CAST(a.attname AS text) FROM unnest(k.confkey) WITH ORDINALITY AS u (n, place)
+               JOIN pg_attribute AS a ON a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.place)
+  FROM pg_constraint AS k WHERE k.contype = 'f' AND k.conparentid = 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key, seen from the table that it points to; ``deletes`` with ON DELETE CASCADE."""
+
+    table: int
+    columns: tuple[str, ...]
+    referenced: tuple[str, ...]
+    deletes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnShape:
+    """A column. ``identity`` is its type's own (oid, modifier, labels): the spelling may stay when the type does not."""
+
+    name: str
+    type: str
+    identity: tuple[Any, ...]
+    is_generated: bool
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of an enum; empty for another type."""
+        labels: tuple[str, ...] = self.identity[-1]
+        return labels
+
+
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """A table; ``parent`` is the oid of the one it is a partition of, ``references`` lead to it."""
+
+    schema: str
+    name: str
+    is_partitioned: bool
+    parent: int | None
+    columns: Mapping[int, ColumnShape]
+    references: tuple[Reference, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """As people write it: without ``public``."""
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+
+Shape = Mapping[int, TableShape]
+
+
+def read_shape(connection: Connection) -> Shape:
+    """Every table there is now (pg_class, pg_attribute, pg_enum, pg_constraint)."""
+    columns: dict[int, dict[int, ColumnShape]] = {}
+    for table, number, name, type_, oid, modifier, generated, labels in connection.execute(text(_COLUMNS)):
+        identity = (oid, modifier, tuple(labels))
+        columns.setdefault(table, {})[number] = ColumnShape(name, type_, identity, generated)
+    references: dict[int, list[Reference]] = {}
+    for to, table, deletes, names, referenced in connection.execute(text(_REFERENCES)):
+        references.setdefault(to, []).append(Reference(table, tuple(names), tuple(referenced), deletes))
+    return {
+        oid: TableShape(
+            schema, name, kind == "p", parent, columns.get(oid, {}), tuple(references.get(oid, ()))
+        )
+        for oid, schema, name, kind, parent in connection.execute(text(_TABLES))
+    }

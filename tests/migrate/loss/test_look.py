@@ -1,0 +1,199 @@
+"""What a `down` would lose is known before it runs, and counted on the database itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from dbctl.errors import Refused, UsageError
+from dbctl.migrate.loss.look import LookRequest, check, look
+from tests.fixtures.database import execute
+from tests.migrate.plan.conftest import opened
+
+SHOP = """
+CREATE TYPE kind AS ENUM ('a', 'b', 'c');
+CREATE TABLE orders (id int PRIMARY KEY, kind kind, note text, total bigint, word varchar(40), code text,
+    seen timestamptz, price numeric(12, 4), twice bigint GENERATED ALWAYS AS (total * 2) STORED);
+INSERT INTO orders SELECT g, (ARRAY['a', 'b', 'c'])[1 + g % 3]::kind, CASE WHEN g <= 40 THEN 'n' END,
+    CASE WHEN g <= 3 THEN 3000000000 ELSE g END, repeat('w', g % 12), CASE WHEN g % 10 = 0 THEN 'x' ELSE g::text END,
+    timestamptz '2024-01-01 12:00+00' + g * interval '12 h', g + 0.25
+    FROM generate_series(1, 100) g;
+CREATE TABLE "Lines" (order_id int REFERENCES orders ON DELETE CASCADE, n int);
+INSERT INTO "Lines" SELECT g, g FROM generate_series(1, 60) g;
+CREATE TABLE empty (id int PRIMARY KEY, word text);
+CREATE VIEW seen AS SELECT id FROM orders;
+CREATE INDEX ON orders (note);
+CREATE TABLE parts (id int, word text) PARTITION BY RANGE (id);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (50);
+CREATE TABLE parts_2 PARTITION OF parts DEFAULT;
+INSERT INTO parts SELECT g, 'p' FROM generate_series(1, 80) g;
+ANALYZE;
+"""
+BIG = """
+CREATE TABLE big AS SELECT g AS id FROM generate_series(1, 200000) g;
+CREATE TABLE wide AS SELECT g AS id, CASE WHEN g % 2 = 0 THEN 'n' END AS note, 'word' || g AS word
+  FROM generate_series(1, 200000) g;
+ANALYZE;
+"""
+
+
+@pytest.fixture
+def seen(undoable, empty_conninfo):
+    """``await seen(body, …)``: the look at `down r0` over the shop."""
+
+    async def see(*bodies, destination="r0", setup=SHOP, **options):
+        async with opened(undoable(setup, *bodies), empty_conninfo) as site:
+            return (await look(site, LookRequest(destination, **options))).outlook
+
+    return see
+
+
+def lost(outlook):
+    return [(one.revision, one.kind, one.table, one.column, one.count) for one in outlook.losses]
+
+
+async def test_rows_of_tables_and_values_of_columns_whoever_drops_them(seen):
+    outlook = await seen(
+        """
+        for name in ("note", "twice"):
+            op.drop_column("orders", name)
+        op.drop_table("empty")
+        """,
+        """
+        op.execute('ALTER TABLE "Lines" RENAME TO lines')
+        op.execute("DO $$ BEGIN EXECUTE 'DROP TABLE ' || 'lines'; END $$")
+        """,
+        """
+        op.execute("DROP VIEW seen")
+        op.drop_index("orders_note_idx")
+        op.execute("DROP TABLE parts")
+        with op.batch_alter_table("orders") as batch:
+            batch.drop_column("seen")
+        """,
+    )
+    assert [one.revision for one in outlook.revisions] == ["r3", "r2", "r1"]
+    assert not any(one.failure for one in outlook.revisions)
+    assert set(lost(outlook)) == {
+        ("r3", "dropped table", "parts", "", 80),
+        ("r3", "dropped column", "orders", "seen", 100),
+        ("r2", "dropped table", "Lines", "", 60),
+        ("r1", "dropped column", "orders", "note", 40),
+        ("r1", "dropped table", "empty", "", 0),
+    }
+    with pytest.raises(Refused, match="would lose data") as refused:
+        check(outlook, accepted=False)
+    assert "--accept-loss" in refused.value.hint
+    check(outlook, accepted=True)
+
+
+async def test_values_that_no_longer_fit_their_type(seen):
+    outlook = await seen(
+        """
+        op.alter_column("orders", "total", type_=sa.Integer())
+        op.alter_column("orders", "word", type_=sa.String(8))
+        op.alter_column("orders", "code", type_=sa.Integer(), postgresql_using="code::integer")
+        op.execute("ALTER TABLE orders ALTER seen TYPE date")
+        op.execute("ALTER TABLE orders ALTER price TYPE numeric(12, 1)")
+        op.execute("ALTER TYPE kind RENAME TO old_kind")
+        op.execute("CREATE TYPE kind AS ENUM ('a', 'b')")
+        op.execute("ALTER TABLE orders ALTER kind TYPE kind USING kind::text::kind")
+        op.execute("DROP TYPE old_kind")
+        """,
+        setup=SHOP.replace(", twice bigint GENERATED ALWAYS AS (total * 2) STORED", ""),
+    )
+    found = {one.column: one for one in outlook.losses}
+    assert {name: one.count for name, one in found.items()} == {
+        "total": 3,
+        "word": 24,
+        "code": 10,
+        "seen": 50,
+        "price": 100,
+        "kind": 33,
+    }
+    assert found["total"].change == "bigint -> integer"
+    assert "fails on them: " in found["total"].why
+
+
+async def test_what_keeps_all_is_no_loss_and_is_not_refused(seen):
+    outlook = await seen(
+        """
+        op.drop_index("orders_note_idx")
+        op.execute("DROP VIEW seen")
+        op.execute("ALTER TABLE orders ALTER word TYPE varchar(80)")
+        op.execute("ALTER TABLE orders ALTER id TYPE bigint")
+        op.execute("ALTER TABLE parts DETACH PARTITION parts_1")
+        op.execute("ALTER TYPE kind ADD VALUE 'd'")
+        op.rename_table("empty", "hollow")
+        op.create_table("fresh", sa.Column("id", sa.Integer))
+        op.execute("INSERT INTO fresh VALUES (1)")
+        """,
+        'op.execute("DELETE FROM orders WHERE id > 1000")\nop.drop_column("empty", "word")',
+        """
+        op.execute("CREATE TABLE made (id int)")
+        op.execute("INSERT INTO made VALUES (1)")
+        op.execute("DROP TABLE made")
+        """,
+    )
+    assert not any(one.failure for one in outlook.revisions), outlook.revisions
+    assert outlook.lost == ()
+    check(outlook, accepted=False)
+
+
+async def test_rows_that_it_deletes_itself_or_by_a_cascade(seen):
+    outlook = await seen(
+        """
+        op.execute('DELETE FROM orders o USING "Lines" l WHERE l.order_id = o.id AND l.n <= 7')
+        op.execute("TRUNCATE parts")
+        for table in ("empty", "tags"):
+            op.get_bind().execute(sa.text(f"DELETE FROM {table} WHERE id = :id"), {"id": 1})
+        """,
+        setup=SHOP + "CREATE TABLE tags (id int); INSERT INTO tags VALUES (5);",
+    )
+    found = {one.table: one for one in outlook.losses}
+    assert found["orders"].count == 7
+    assert found["parts"].count == 80
+    assert found["Lines"].count == 7
+    assert found["empty"].count == 0
+    assert found["tags"].count is None
+    assert found["tags"].loses
+    assert "only when it runs" in found["tags"].why
+
+
+async def test_only_what_is_asked_for_is_undone_and_a_relative_step_is_taken_once(seen):
+    outlook = await seen(
+        'op.drop_table("parts")',
+        'with op.get_context().autocommit_block():\n    op.execute("DROP INDEX CONCURRENTLY orders_note_idx")',
+        'op.drop_column("orders", "note")',
+        destination="-2",
+    )
+    assert [one.revision for one in outlook.revisions] == ["r3", "r2"]
+    assert lost(outlook) == [("r3", "dropped column", "orders", "note", 40)]
+
+
+async def test_what_takes_too_long_to_count_is_estimated_and_said_to_be(seen):
+    outlook = await seen(
+        'op.drop_table("big")\nop.drop_column("wide", "note")\n'
+        'op.execute("ALTER TABLE wide ALTER word TYPE varchar(8)")',
+        setup=SHOP + BIG,
+        count_seconds=0.001,
+    )
+    found = {one.kind: one for one in outlook.losses}
+    assert (found["dropped table"].count, found["dropped table"].is_estimate) == (200_000, True)
+    assert 90_000 < found["dropped column"].count < 110_000
+    assert "not counted within" in found["dropped column"].why
+    assert found["changed type"].count is None
+    assert found["changed type"].loses
+
+
+async def test_a_downgrade_that_fails_on_the_copy_is_refused_though_nothing_may_be_lost(seen):
+    outlook = await seen("raise RuntimeError('one way only')")
+    (revision,) = outlook.revisions
+    assert "one way only" in revision.failure
+    with pytest.raises(Refused, match="not known"):
+        check(outlook, accepted=False)
+
+
+async def test_looking_changes_nothing_and_names_what_is_wrong_with_the_destination(seen, empty_conninfo):
+    with pytest.raises(UsageError):
+        await seen('op.drop_table("parts")', destination="nowhere")
+    assert execute(empty_conninfo, "SELECT count(*) FROM parts") == [(80,)]
+    assert execute(empty_conninfo, "SELECT version_num FROM alembic_version") == [("r1",)]
