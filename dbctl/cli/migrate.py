@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from dbctl.cli.command import Invocation
-from dbctl.cli.migrate_group import Config, Extra, Section, group, open_site, read_project
+from dbctl.cli.migrate_down import down
+from dbctl.cli.migrate_group import (
+    Config,
+    Extra,
+    Section,
+    Sql,
+    Wait,
+    group,
+    open_site,
+    read_project,
+    teller,
+)
 from dbctl.cli.migrate_lint import lint
 from dbctl.cli.migrate_new import new
 from dbctl.cli.migrate_plan import plan
 
-if TYPE_CHECKING:
-    from dbctl.migrate.model import Step
-
 app = group.app
-
-Sql = Annotated[bool, typer.Option("--sql", help="Print the SQL instead; no server is asked.")]
-Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for another run to end.", min=0)]
 
 
 @group.command("up", emits="report", writes=True)
@@ -46,40 +50,11 @@ async def up(
             await author.write_sql(project, model.Direction.UP, revision), view.script, always=True
         )
     async with open_site(run, project, write="applies migrations") as site:
-        done = await runner.up(site, revision, progress=_teller(run), wait_seconds=wait)
+        done = await runner.up(site, revision, progress=teller(run), wait_seconds=wait)
     return run.emit(done, view.run)
 
 
-@group.command("down", emits="report", writes=True, passes=True)
-async def down(
-    run: Invocation,
-    revision: Annotated[str, typer.Argument(help="What stays: an id, -1, base or label@base.")],
-    *,
-    config: Config = None,
-    name: Section = "alembic",
-    x: Extra = None,
-    sql: Sql = False,
-    wait: Wait = 0,
-) -> None:
-    """Undo all revisions after REVISION. What they made is dropped with its data: asks for the database's name.
-
-    Example: dbctl migrate down -1 --confirm app
-    """
-    from dbctl.cli.output.views import migrate as view
-    from dbctl.migrate import author, model, runner
-
-    project = read_project(run, config, name, x)
-    if sql:
-        return run.emit(
-            await author.write_sql(project, model.Direction.DOWN, revision), view.script, always=True
-        )
-    await run.announce_write(f"undoes migrations down to {revision}")
-    run.ask_name(
-        (await run.target()).conninfo.database, f"undoes migrations and drops what they made, to {revision}"
-    )
-    async with open_site(run, project) as site:
-        done = await runner.down(site, revision, progress=_teller(run), wait_seconds=wait)
-    return run.emit(done, view.run)
+group.command("down", emits="report", writes=True, passes=True)(down)
 
 
 @group.command("status", emits="report")
@@ -148,10 +123,3 @@ async def stamp(
     async with open_site(run, project) as site:
         done = await runner.stamp(site, revision, purge=purge, wait_seconds=wait)
     run.emit(done, view.run)
-
-
-def _teller(run: Invocation) -> Callable[[Step], None]:
-    def tell(step: Step) -> None:
-        run.say(f"[{step.number}/{step.total}] {step.direction} {step.revision}")
-
-    return tell

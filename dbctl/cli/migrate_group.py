@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ import typer
 from dbctl.cli.command import Group, Invocation
 
 if TYPE_CHECKING:
+    from dbctl.migrate.model import Step
     from dbctl.migrate.project import Project
     from dbctl.migrate.site import Site
     from dbctl.settings import Loaded
@@ -28,6 +29,8 @@ Section = Annotated[str, typer.Option("--name", "-n", help="The ini's section, a
 Extra = Annotated[
     list[str] | None, typer.Option("-x", metavar="KEY=VALUE", help="For env.py, as for alembic -x.")
 ]
+Sql = Annotated[bool, typer.Option("--sql", help="Print the SQL instead; no server is asked.")]
+Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for another run to end.", min=0)]
 
 
 def read_project(
@@ -51,6 +54,15 @@ async def open_site(run: Invocation, project: Project, *, write: str = "") -> As
     async with run.database(write=write) as database:
         address = await (await run.target()).with_password()
         yield Site(project, database, address, run.loaded.settings.migrate.lock_timeout)
+
+
+def teller(run: Invocation) -> Callable[[Step], None]:
+    """What says on stderr which revision is about to run."""
+
+    def tell(step: Step) -> None:
+        run.say(f"[{step.number}/{step.total}] {step.direction} {step.revision}")
+
+    return tell
 
 
 def _configured(loaded: Loaded) -> Path:

@@ -143,6 +143,7 @@ class MigrateSettings(Section):
         1 << 20,
         description="what blocks a table of fewer bytes (and 1000 rows) is a notice in a plan; 0 is none",
     )
+    save_to: Path = Field(Path("undone"), description="where `down` puts the data that it is about to lose")
 
 
 class BackupSettings(Section):

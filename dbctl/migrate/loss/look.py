@@ -89,6 +89,11 @@ async def look(site: Site, request: LookRequest, *, tell: Tell = lambda _: None)
     return Look(outlook, doomed, walked.start)
 
 
+def unseen(site: Site, destination: str) -> Look:
+    """In the place of a look, for somebody who means to lose whatever there is."""
+    return Look(Outlook(site.address.database, destination, (), unknown="nobody has looked"))
+
+
 @dataclass(frozen=True, slots=True)
 class _Walked:
     start: Shape

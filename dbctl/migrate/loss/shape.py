@@ -10,7 +10,11 @@ from sqlalchemy import Connection, text
 
 _TABLES = """
 SELECT CAST(c.oid AS bigint), n.nspname, c.relname, c.relkind,
-       (SELECT CAST(i.inhparent AS bigint) FROM pg_inherits AS i WHERE i.inhrelid = c.oid AND c.relispartition)
+       (SELECT CAST(i.inhparent AS bigint) FROM pg_inherits AS i WHERE i.inhrelid = c.oid AND c.relispartition),
+       (SELECT array_agg(CAST(a.attname AS text) ORDER BY k.place)
+          FROM pg_index AS i CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (n, place)
+          JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.n
+         WHERE i.indrelid = c.oid AND i.indisprimary)
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
    AND n.nspname <> 'information_schema'
@@ -61,7 +65,7 @@ class ColumnShape:
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    """A table; ``parent`` is the oid of the one it is a partition of, ``references`` lead to it."""
+    """A table; ``parent`` is the oid of the one it is a partition of, ``references`` lead to it, ``key`` is primary."""
 
     schema: str
     name: str
@@ -69,6 +73,7 @@ class TableShape:
     parent: int | None
     columns: Mapping[int, ColumnShape]
     references: tuple[Reference, ...] = ()
+    key: tuple[str, ...] = ()
 
     @property
     def shown(self) -> str:
@@ -90,7 +95,13 @@ def read_shape(connection: Connection) -> Shape:
         references.setdefault(to, []).append(Reference(table, tuple(names), tuple(referenced), deletes))
     return {
         oid: TableShape(
-            schema, name, kind == "p", parent, columns.get(oid, {}), tuple(references.get(oid, ()))
+            schema,
+            name,
+            kind == "p",
+            parent,
+            columns.get(oid, {}),
+            tuple(references.get(oid, ())),
+            tuple(key or ()),
         )
-        for oid, schema, name, kind, parent in connection.execute(text(_TABLES))
+        for oid, schema, name, kind, parent, key in connection.execute(text(_TABLES))
     }
