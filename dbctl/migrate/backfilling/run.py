@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import ColumnElement, Connection, FromClause
 
 from dbctl.errors import Invalid, Refused
@@ -61,11 +62,30 @@ def backfill(
         )
     limits = Limits(batch_rows, batch_seconds, lock_timeout_seconds, max_lag_seconds, patience_seconds)
     _check(set, limits)
-    connection = op.get_bind()
-    target = _table(connection, table)
-    written = ".".join(quote_if_needed(each) for each in (target.schema, target.name) if each)
+    target = _table(op.get_bind(), table)
     change = sa.update(target).values(dict(set))
-    change = change if where is None else change.where(where)
+    return _fill(
+        context,
+        target,
+        change if where is None else change.where(where),
+        name=name,
+        limits=limits,
+        progress=progress,
+    )
+
+
+def _fill(
+    context: MigrationContext,
+    target: sa.Table,
+    change: sa.Update,
+    *,
+    name: str,
+    limits: Limits,
+    progress: Tell | None,
+) -> int:
+    connection = context.connection
+    assert connection is not None  # noqa: S101 - only offline there is none
+    written = ".".join(quote_if_needed(each) for each in (target.schema, target.name) if each)
     positions = Positions(context, connection)
     positions.keep_finished()
     with context.autocommit_block():
