@@ -22,9 +22,13 @@ _GROWTH = 2.0
 # Of the time that it works; the application has the rest of the machine to itself.
 _REST = 0.1
 _SLICE_SECONDS = 0.5
+_WRITTEN = "SELECT CAST(pg_current_wal_lsn() AS text)"
+# The lag stays what it was last measured as: one that has replayed all that we wrote is behind no more.
 _LAG = """
 SELECT application_name, EXTRACT(epoch FROM replay_lag)
-  FROM pg_stat_replication WHERE state = 'streaming' AND replay_lag > make_interval(secs => :seconds)
+  FROM pg_stat_replication
+ WHERE state = 'streaming' AND replay_lag > make_interval(secs => :seconds)
+   AND replay_lsn < CAST(CAST(:written AS text) AS pg_lsn)
  ORDER BY replay_lag DESC LIMIT 1
 """
 
@@ -81,7 +85,8 @@ class Pace:
         """Leave the machine to others for a while, longer where a replica is behind. Raises Busy."""
         _sleep(self.seconds * _REST)
         deadline = time.monotonic() + self._limits.patience_seconds
-        while lagging := self._lagging():
+        written = str(self._connection.scalar(sa.text(_WRITTEN)))
+        while lagging := self._lagging(written):
             if time.monotonic() > deadline:
                 raise _gave_up(lagging)
             self._tell(lagging)
@@ -102,9 +107,9 @@ class Pace:
         wanted = self.rows * min(max(factor, 1 / _GROWTH), _GROWTH)
         self.rows = round(min(max(wanted, _SMALLEST), _BIGGEST))
 
-    def _lagging(self) -> str:
+    def _lagging(self, written: str) -> str:
         """The replica that is furthest behind, if one is too far (pg_stat_replication)."""
-        values = {"seconds": self._limits.max_lag_seconds}
+        values = {"seconds": self._limits.max_lag_seconds, "written": written}
         row = self._connection.execute(sa.text(_LAG), values).one_or_none()
         return f"replica {row[0]} is {float(row[1]):.1f} s behind" if row else ""
 
