@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dbctl.database.errors import sqlstate
 from dbctl.errors import Busy
+from dbctl.migrate.trace.options import unrecorded
 
 # A lock that was not to be had, a deadlock, a row that somebody else changed: all rolled back, all may pass.
 _MAY_PASS = {"55P03", "40P01", "40001"}
@@ -57,7 +58,8 @@ class Pace:
     @contextmanager
     def patiently(self) -> Iterator[None]:
         """Set lock_timeout for the session, and put back what it was."""
-        before = self._connection.scalar(sa.text("SELECT current_setting('lock_timeout')"))
+        with unrecorded(self._connection):
+            before = self._connection.scalar(sa.text("SELECT current_setting('lock_timeout')"))
         self._set_lock_timeout(f"{self._limits.lock_timeout_seconds * 1000:.0f}ms")
         try:
             yield
@@ -85,7 +87,8 @@ class Pace:
         """Leave the machine to others for a while, longer where a replica is behind. Raises Busy."""
         _sleep(self.seconds * _REST)
         deadline = time.monotonic() + self._limits.patience_seconds
-        written = str(self._connection.scalar(sa.text(_WRITTEN)))
+        with unrecorded(self._connection):
+            written = str(self._connection.scalar(sa.text(_WRITTEN)))
         while lagging := self._lagging(written):
             if time.monotonic() > deadline:
                 raise _gave_up(lagging)
@@ -110,13 +113,14 @@ class Pace:
     def _lagging(self, written: str) -> str:
         """The replica that is furthest behind, if one is too far (pg_stat_replication)."""
         values = {"seconds": self._limits.max_lag_seconds, "written": written}
-        row = self._connection.execute(sa.text(_LAG), values).one_or_none()
+        with unrecorded(self._connection):
+            row = self._connection.execute(sa.text(_LAG), values).one_or_none()
         return f"replica {row[0]} is {float(row[1]):.1f} s behind" if row else ""
 
     def _set_lock_timeout(self, value: str) -> None:
-        self._connection.execute(
-            sa.text("SELECT set_config('lock_timeout', :value, false)"), {"value": value}
-        )
+        statement = sa.text("SELECT set_config('lock_timeout', :value, false)")
+        with unrecorded(self._connection):
+            self._connection.execute(statement, {"value": value})
 
 
 def _gave_up(why: str) -> Busy:

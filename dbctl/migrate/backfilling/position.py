@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.schema import CreateTable, DropTable
 
 from dbctl.migrate.backfilling.key import Place
+from dbctl.migrate.trace.options import unrecorded
 from dbctl.postgres.alembic_version import find_schema
 
 TABLE = "dbctl_backfills"
@@ -54,11 +55,12 @@ class Positions:
 
     def read(self, name: str) -> Position | None:
         """Where that backfill stands; None where it never began, or is over."""
-        if not sa.inspect(self._connection).has_table(TABLE, schema=self._table.schema):
-            return None
         mine = self._table.c
         columns = (mine.first, mine.last, mine.place, mine.walked_rows)
-        row = self._connection.execute(sa.select(*columns).where(mine.name == name)).one_or_none()
+        with unrecorded(self._connection):
+            if not sa.inspect(self._connection).has_table(TABLE, schema=self._table.schema):
+                return None
+            row = self._connection.execute(sa.select(*columns).where(mine.name == name)).one_or_none()
         return Position(*row) if row else None
 
     def begin(self, name: str, position: Position) -> None:

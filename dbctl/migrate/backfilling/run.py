@@ -12,12 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import ColumnElement, Connection, FromClause
+from sqlalchemy.sql.elements import Grouping
 
 from dbctl.errors import Invalid, Refused
 from dbctl.migrate.backfilling.key import Key, read_key
 from dbctl.migrate.backfilling.model import Progress
 from dbctl.migrate.backfilling.pace import Limits, Pace
 from dbctl.migrate.backfilling.position import Position, Positions
+from dbctl.migrate.trace.options import unrecorded
 from dbctl.postgres.identifiers import quote_if_needed
 
 _LOG = logging.getLogger("alembic.runtime.migration.dbctl")
@@ -62,12 +64,13 @@ def backfill(
         )
     limits = Limits(batch_rows, batch_seconds, lock_timeout_seconds, max_lag_seconds, patience_seconds)
     _check(set, limits)
-    target = _table(op.get_bind(), table)
+    with unrecorded(op.get_bind()):
+        target = _table(op.get_bind(), table)
     change = sa.update(target).values(dict(set))
     return _fill(
         context,
         target,
-        change if where is None else change.where(where),
+        change if where is None else change.where(_grouped(where)),
         name=name,
         limits=limits,
         progress=progress,
@@ -86,10 +89,12 @@ def _fill(
     connection = context.connection
     assert connection is not None  # noqa: S101 - only offline there is none
     written = ".".join(quote_if_needed(each) for each in (target.schema, target.name) if each)
-    positions = Positions(context, connection)
+    with unrecorded(connection):
+        positions = Positions(context, connection)
     positions.keep_finished()
     with context.autocommit_block():
-        key, rows = read_key(connection, written)
+        with unrecorded(connection):
+            key, rows = read_key(connection, written)
         teller = _Teller(written, rows, progress)
         walk = _Walk(connection, target, key, change, positions, name or _name(change, connection), teller)
         position = walk.run(limits)
@@ -194,6 +199,11 @@ def _table(connection: Connection, table: sa.Table | str) -> sa.Table:
         )
     except sa.exc.NoSuchTableError:
         raise Invalid("table", f"there is no table {table}") from None
+
+
+def _grouped(where: ColumnElement[bool] | sa.TextClause) -> Any:
+    """In parentheses: SQLAlchemy puts none round a text, and an OR in it would go past the batch's own bounds."""
+    return Grouping(where) if isinstance(where, sa.TextClause) else where
 
 
 def _check(columns: Mapping[str, Any], limits: Limits) -> None:

@@ -7,10 +7,19 @@ import re
 from dbctl.migrate.rules.facts import unique_keys
 from dbctl.postgres.catalog.model import Table
 from dbctl.postgres.identifiers import quote_identifier
-from dbctl.postgres.sql.batches import START, UNTIL, next_rows, one_range
+from dbctl.postgres.sql.batches import START, UNTIL, next_rows, one_range, plain_update
 from dbctl.postgres.sql.operations import Delete, Insert, Merge, Update
 
 _PARAMETER = re.compile(r"\$\d")
+_COLON = re.compile(r"(?<!:):(?=\w)")
+_BACKFILL = """\
+from dbctl.migrate import backfill
+
+backfill(
+    op,
+    {name},
+    set={set},{where}
+)"""
 _UNTIL_NONE_IS_LEFT = """\
 with op.get_context().autocommit_block():
     batch = {batch}
@@ -55,7 +64,27 @@ def _loop(change: Update | Delete | Insert, table: Table) -> str:
     names = sorted(next(iter(each)) for each in unique_keys(table) if len(each) == 1)
     whole = [name for name in names if table.columns[name].not_null]
     batch = one_range(change, whole[0], (table.relation.schema, table.relation.name)) if whole else ""
-    return _walk(batch, quote_identifier(whole[0]), _shown(table)) if batch else ""
+    if batch:
+        return _walk(batch, quote_identifier(whole[0]), _shown(table))
+    return _backfill(change, table) if key and isinstance(change, Update) else ""
+
+
+def _backfill(change: Update, table: Table) -> str:
+    """For a key of several columns, and rows that do not show whether they are changed already."""
+    parts = plain_update(change)
+    if parts is None:
+        return ""
+    values, where = parts
+    relation = table.relation
+    name = relation.name if relation.schema == "public" else f"{relation.schema}.{relation.name}"
+    given = ", ".join(f"{column!r}: sa.text({_as_text(value)})" for column, value in values.items())
+    meant = f"\n    where=sa.text({_as_text(where)})," if where else ""
+    return _BACKFILL.format(name=repr(name), set=f"{{{given}}}", where=meant)
+
+
+def _as_text(sql: str) -> str:
+    """As SQLAlchemy's text() wants it, in which a colon stands for a parameter."""
+    return repr(_COLON.sub(r"\\:", sql))
 
 
 def _walk(batch: str, key: str, table: str) -> str:

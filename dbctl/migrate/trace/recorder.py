@@ -18,6 +18,7 @@ from dbctl.migrate.trace.hidden import Notes, hidden_in_error, read_notes
 from dbctl.migrate.trace.model import Failure, Statement
 from dbctl.migrate.trace.names import Names
 from dbctl.migrate.trace.observe import Changes, difference, held
+from dbctl.migrate.trace.options import UNRECORDED
 from dbctl.migrate.trace.rehearsal import Rehearsal
 from dbctl.migrate.trace.running import Observed, Running, Text, read_text, sets_of, shapes
 from dbctl.migrate.trace.scans import full_scans
@@ -113,7 +114,7 @@ class Recorder:
         self, connection: Connection, _cursor: Any, sql: str, parameters: Any, context: Any, many: bool
     ) -> tuple[str, Any]:
         line = line_in(self._path) if self._path and connection.engine is not self._observer else None
-        if self._path is None or line is None:
+        if self._path is None or line is None or connection.get_execution_options().get(UNRECORDED):
             return sql, parameters
         session = self._session(connection)
         if session is None:

@@ -88,6 +88,18 @@ def one_range(change: Update | Delete | Insert, key: str, source: Sequence[str])
     return deparse_statement({"InsertStmt": change.tree | {"selectStmt": part}})
 
 
+def plain_update(change: Update) -> tuple[dict[str, str], str] | None:
+    """The columns of an UPDATE with their expressions, and its condition; None where it is more than that."""
+    fields: Fields = change.tree
+    targets = [node.get("ResTarget", {}) for node in fields.get("targetList", ())]
+    if {"fromClause", "withClause"} & fields.keys() or "alias" in fields["relation"]:
+        return None
+    if any("indirection" in each or "MultiAssignRef" in each.get("val", {}) for each in targets):
+        return None
+    where = fields.get("whereClause")
+    return {each["name"]: deparse(each["val"]) for each in targets}, deparse(where) if where else ""
+
+
 def _left(fields: Fields, types: Mapping[str, str]) -> str | None:
     """The condition of the rows still to be changed: empty if the WHERE says it already, None if there is none."""
     targets = [node.get("ResTarget", {}) for node in fields.get("targetList", ())]

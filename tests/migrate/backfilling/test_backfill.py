@@ -74,6 +74,13 @@ async def test_it_works_on_an_async_engine_with_a_table_object_and_a_where(empty
     ]
 
 
+def test_a_condition_given_as_text_stays_within_the_batch(connection, empty_conninfo):
+    execute(empty_conninfo, KEYS["bigint"])
+    with revision(connection) as op:
+        assert backfill(op, "t", set=COUNTED, where=sa.text("id < 0 OR id >= 0"), batch_rows=900) == 3001
+    assert execute(empty_conninfo, ONCE) == [(1,)]
+
+
 def test_what_fails_half_way_is_taken_up_behind_the_last_batch(connection, empty_conninfo):
     execute(empty_conninfo, KEYS["bigint"], "CREATE TABLE u (id int PRIMARY KEY, n int)")
     execute(empty_conninfo, "INSERT INTO u VALUES (1, 0), (2, 0)", "ALTER TABLE t ADD x int")

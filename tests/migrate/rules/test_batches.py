@@ -10,6 +10,8 @@ from tests.migrate.rules.more_cases import ACCOUNT, INVOICE
 
 ARCHIVE = "CREATE TABLE archive (LIKE invoice INCLUDING ALL);"
 KEYLESS = "CREATE TABLE log (at int, line text); INSERT INTO log SELECT g, 'l%' || g FROM generate_series(1, 2500) g;"
+PAIRS = """CREATE TABLE pair (a int, b text, n int, word text, PRIMARY KEY (a, b));
+INSERT INTO pair SELECT g % 7, 'b' || g, g, 'x' FROM generate_series(1, 2500) g;"""
 CHANGES = [
     (INVOICE, "DELETE FROM invoice WHERE kind = 'k3'", "invoice"),
     (INVOICE, "DELETE FROM invoice i USING account a WHERE a.id = i.account_id AND a.id > 1500", "invoice"),
@@ -23,6 +25,12 @@ CHANGES = [
     ("", "UPDATE account SET balance = 1.005, note = lower(email) WHERE nick LIKE '%7'", "account"),
     ("", "UPDATE account SET note = 'x' WHERE note IS NULL", "account"),
     (KEYLESS, "DELETE FROM log WHERE line LIKE '%7'", "log"),
+    (
+        PAIRS,
+        "UPDATE pair SET n = n + 1, word = 'it''s :y \\ %s {z}' || n::text WHERE b LIKE 'b%' OR n = 3",
+        "pair",
+    ),
+    (PAIRS, "UPDATE pair SET n = n + 1", "pair"),
     (KEYLESS, "UPDATE log SET line = 'done' WHERE line <> 'x'", "log"),
 ]
 

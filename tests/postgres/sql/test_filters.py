@@ -147,3 +147,19 @@ def test_rows_that_are_locked_in_a_sub_select():
     (select,) = parse("SELECT count(*) FROM (SELECT id FROM t FOR UPDATE SKIP LOCKED) q")[0].operations
     assert isinstance(select, op.Select)
     assert (select.locks_rows, select.skips_locked) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("where", "bounded"),
+    [
+        ("(a, b) > (1, 2) AND (a, b) <= (3, 4)", ("a", "b")),
+        ("(a, b) > (CAST($1 AS int), $2) AND (a, b) <= ($3, $4)", ("a", "b")),
+        ("(a, b) > (1, 2)", ()),
+        ("(a, b) > (c, 2) AND (a, b) <= (3, 4)", ()),
+        ("(a, lower(b)) > (1, 2) AND (a, lower(b)) <= (3, 4)", ()),
+    ],
+)
+def test_a_row_between_two_rows_is_bounded(where, bounded):
+    (delete,) = parse(f"DELETE FROM t WHERE {where}")[0].operations
+    assert isinstance(delete, op.Delete)
+    assert delete.filter.bounded == bounded
