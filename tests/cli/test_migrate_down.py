@@ -118,7 +118,8 @@ def test_what_is_lost_is_saved_first_and_its_commands_bring_it_back(down, empty_
     assert rows == {("Or ders",): 5, ("tags",): 4}
     execute(empty_conninfo, *AGAIN)
     # As a person would: the commands themselves, in a shell.
-    tools = (str(find_client(name, 17).parent) for name in ("psql", "pg_restore"))
+    major = execute(empty_conninfo, "SELECT current_setting('server_version_num')::int / 10000")[0][0]
+    tools = (str(find_client(name, major).parent) for name in ("psql", "pg_restore"))
     path = os.pathsep.join([*tools, os.environ["PATH"]])
     environ = {**os.environ, **empty_conninfo.libpq_environment(), "PATH": path}
     subprocess.run(

@@ -116,7 +116,8 @@ def _commands(folder: Path, outlook: Outlook, files: Sequence[SavedFile]) -> Ite
     yield f"cd {shlex.quote(str(folder))}"
     database = f"--dbname={shlex.quote(outlook.database)}"
     if any(one.kind == "archive" for one in files):
-        yield f"pg_restore --data-only --exit-on-error {database} {ARCHIVE}"
+        # Without --exit-on-error: a pg_restore newer than its server begins with a setting that one does not know.
+        yield f"pg_restore --data-only {database} {ARCHIVE}"
     if any(one.kind == "csv" for one in files):
         yield f"psql --no-psqlrc --set=ON_ERROR_STOP=1 --single-transaction {database} --file={SCRIPT}"
 
