@@ -22,6 +22,7 @@ from dbctl.cli.migrate_group import (
 from dbctl.cli.migrate_lint import lint
 from dbctl.cli.migrate_new import new
 from dbctl.cli.migrate_plan import plan
+from dbctl.cli.migrate_verify import check, verify
 
 app = group.app
 
@@ -97,6 +98,8 @@ def history(run: Invocation, *, config: Config = None, name: Section = "alembic"
 group.command("new", emits="list")(new)
 group.command("plan", emits="report")(plan)
 group.command("lint", emits="findings")(lint)
+group.command("verify", emits="findings")(verify)
+group.command("check", emits="report")(check)
 
 
 @group.command("stamp", emits="report", writes=True)

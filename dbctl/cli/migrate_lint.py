@@ -111,7 +111,7 @@ async def lint(
     ours = loaded.settings.migrate
     limit = time_limit or ours.revision_timeout
     options = TraceOptions(isolated, limit, rows, allow_network, ours.url_variables)
-    where = Where(pg, _address(scratch_url))
+    where = Where(pg, address(scratch_url))
     levels = _levels(ours, min_pg)
     request = Request(Path.cwd(), options, levels, where, revisions, base or ours.base, bool(base), models)
     with run.progress("Linting") as progress:
@@ -149,7 +149,8 @@ def _version(text: str) -> tuple[int, int]:
     return major, major * 10000 + int(match[2]) if match[2] else 0
 
 
-def _address(url: str | None) -> ConnInfo | None:
+def address(url: str | None) -> ConnInfo | None:
+    """The server that --scratch-url names. Raises UsageError."""
     import os
 
     from dbctl.database.conninfo import parse_conninfo

@@ -10,6 +10,7 @@ from dbctl.migrate.rules.accepts import apply_accepts, read_accepts
 from dbctl.migrate.rules.judge import Levels, judge
 from dbctl.migrate.rules.model import Finding
 from dbctl.migrate.rules.registry import load
+from dbctl.migrate.rules.reversal import REVERSAL
 from dbctl.migrate.trace.model import RevisionTrace
 
 
@@ -44,6 +45,7 @@ def judge_all(
             notes[revision.id] = tuple(
                 f"line {one.line}: the accept of {one.hazard or 'nothing'} does not count: {one.problem}"
                 for one in unused
+                if one.hazard not in REVERSAL
             )
     return Verdict((*found, *left), notes)
 

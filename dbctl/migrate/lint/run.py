@@ -45,7 +45,7 @@ class _Show:
 
 
 @dataclass(frozen=True, slots=True)
-class _Course:
+class Course:
     """All that must ``run``, and the part of it that builds on none of the chosen revisions: their ``history``."""
 
     graph: Graph
@@ -53,7 +53,7 @@ class _Course:
     history: tuple[Revision, ...]
 
     @classmethod
-    def of(cls, graph: Graph, chosen: Collection[str]) -> _Course:
+    def of(cls, graph: Graph, chosen: Collection[str]) -> Course:
         """All revisions, where none is chosen."""
         needed = set(graph.closure(chosen or graph.heads))
         after: set[str] = set(chosen)
@@ -96,7 +96,7 @@ async def _linted(stack: ExitStack, project: Project, request: Request, progress
     if not (chosen.revisions or request.models):
         return report(_Show())
     clock = _Clock()
-    course = _Course.of(reading.graph, [revision.id for revision in chosen.revisions])
+    course = Course.of(reading.graph, [revision.id for revision in chosen.revisions])
     stage = stage or await _staged(stack, project, request, course.history, reading.graph.revisions)
     clock.note("start")
     return await _perform(stage, chosen, request, course, clock=clock, progress=progress, report=report)
@@ -131,7 +131,7 @@ async def _perform(
     stage: Stage,
     chosen: Chosen,
     request: Request,
-    course: _Course,
+    course: Course,
     *,
     clock: _Clock,
     progress: Progress,

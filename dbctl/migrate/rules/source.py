@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, hazard
@@ -54,6 +55,18 @@ def judge_source(trace: RevisionTrace) -> Iterator[tuple[Hazard, Hit, int]]:
         yield IRREVERSIBLE, Hit(why=why), (downgrade or upgrade).lineno
     elif downgrade is not None:
         yield from _losses(upgrade, downgrade)
+
+
+def way_back(path: Path) -> tuple[str, int]:
+    """Why a revision's file shows no way back (empty where it shows one), and the line of its downgrade()."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return "", 1
+    functions = {each.name: each for each in tree.body if isinstance(each, _Function)}
+    downgrade = functions.get("downgrade")
+    line = (downgrade or functions.get("upgrade") or ast.Pass(lineno=1)).lineno
+    return _no_way_back(downgrade), line
 
 
 def _no_way_back(downgrade: _Function | None) -> str:

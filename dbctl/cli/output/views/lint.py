@@ -48,6 +48,17 @@ def in_short(found: Sequence[Finding]) -> Iterator[Block]:
         yield Either([Lines(["", *told])], [Table(_HEADINGS, [_row(one) for one in found])])
 
 
+def finding_lines(finding: Finding) -> Iterator[str | Cell]:
+    """A finding with its statement."""
+    yield from _sql(finding.statement, finding.line)
+    yield from _finding(finding)
+
+
+def finding_table(found: Sequence[Finding]) -> Table:
+    """Findings for a pipe."""
+    return Table(_HEADINGS, [_row(one) for one in found])
+
+
 def _report(report: Report, *, every_statement: bool) -> Iterator[Block]:
     told = [Lines(list(_story(one, report.findings, every_statement))) for one in report.revisions]
     elsewhere = Lines(list(_elsewhere(report)))
@@ -188,14 +199,14 @@ def _summary(report: Report) -> Cell:
     if not (report.revisions or report.findings):
         return Cell(f"nothing to lint: no {report.range}", "good")
     counted = Counter(one.level for one in report.findings if not one.accepted)
-    parts = [_counted(counted[level], level) for level in Level if counted[level]]
+    parts = [counted(counted[level], level) for level in Level if counted[level]]
     hit = len({one.revision for one in report.findings if not one.accepted})
-    among = f"in {hit} of {_counted(len(report.revisions), 'revision')}"
+    among = f"in {hit} of {counted(len(report.revisions), 'revision')}"
     accepted = f", {report.summary.accepted} accepted" if report.summary.accepted else ""
     what = (
         f"{', '.join(parts)} {among}"
         if parts
-        else f"no hazard in {_counted(len(report.revisions), 'revision')}"
+        else f"no hazard in {counted(len(report.revisions), 'revision')}"
     )
     where = f"traced on PostgreSQL {report.server_version}" if report.server_version else "not traced"
     worst = next((level for level in Level if counted[level]), None)
@@ -203,5 +214,6 @@ def _summary(report: Report) -> Cell:
     return Cell(f"{what}{accepted}; {where} in {report.duration_seconds:.1f} s", style)
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """The number and its noun."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
