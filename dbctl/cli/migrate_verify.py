@@ -100,7 +100,9 @@ async def check(
 
     request = _request(run, (isolated, time_limit, False, allow_network), None, scratch_url)
     async with open_site(run, read_project(run, config, name, x)) as site:
-        found = await check_target(site, request, lambda step: None)
+        found = await check_target(
+            site, request, lambda step: run.say(f"[{step.number}/{step.total}] {step.revision} on scratch")
+        )
     run.emit(found, view.check)
     run.verdict(found.is_clean)
 

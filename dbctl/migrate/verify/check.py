@@ -52,7 +52,7 @@ async def check_target(site: Site, request: Request, progress: Progress) -> Chec
         there = await connection.run_sync(read_snapshot)
         await connection.rollback()
     there = _without_ours(there, status)
-    drift, notes = await _drift(site, graph, status, _on(request, version), there, progress)
+    drift, notes = await _drift(site, (status, graph), _on(request, version), there, progress)
     return Check(
         database=status.database,
         current=status.current,
@@ -70,8 +70,9 @@ async def check_target(site: Site, request: Request, progress: Progress) -> Chec
 
 
 async def _drift(
-    site: Site, graph: Graph, status: Status, request: Request, there: Snapshot, progress: Progress
+    site: Site, standing: tuple[Status, Graph], request: Request, there: Snapshot, progress: Progress
 ) -> tuple[tuple[Drift, ...], tuple[str, ...]]:
+    status, graph = standing
     if status.unknown:
         return (), ("not compared: the database has revisions that the project does not have",)
     applied = set(graph.closure(status.current))

@@ -18,6 +18,8 @@ from dbctl.migrate.verify.steps import Steps
 from dbctl.postgres.catalog.objects import Reader, Snapshot
 from dbctl.postgres.identifiers import quote_identifier
 
+# Fewer are run again as fast as a database is copied.
+_WORTH_KEEPING = 10
 _ROLES = "SELECT rolname FROM pg_roles"
 Catalogs = Mapping[str, Snapshot]
 Contents = Mapping[str, Mapping[str, Rows]]
@@ -93,7 +95,7 @@ class Ground:
         self.kept = len(self.applied)
 
     def rebuild(self) -> None:
-        """Make the databases again as they are after the revisions ``applied``, and keep that."""
+        """Make the databases again as they are after the revisions ``applied``, and now and then keep that."""
         if self.scratch.server is not None:
             made_since = self._all_roles() - self._roles if self._roles else frozenset()
         else:
@@ -104,7 +106,8 @@ class Ground:
         self._drop(made_since)
         if missing := self.applied[self.kept :]:
             self.steps.run(missing, Direction.UP, only_stamped=self.stamped)
-        self.keep()
+        if len(missing) > _WORTH_KEEPING:
+            self.keep()
 
     def close(self) -> None:
         """Let go of our connections."""

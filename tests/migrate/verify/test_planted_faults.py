@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ PROJECT = {
         (("downgrade-differs", "leaves: GRANT SELECT ON TABLE public.t TO verify_app"),),
     ),
     "comment_forgotten": (
-        'op.execute("COMMENT ON COLUMN t.name IS \'who\'")',
+        "op.execute(\"COMMENT ON COLUMN t.name IS 'who'\")",
         'op.execute("SELECT 1")',
         (("downgrade-differs", "leaves: COMMENT ON COLUMN public.t.name IS 'who'"),),
     ),
@@ -83,20 +84,27 @@ PROJECT = {
         'op.alter_column("t", "title", new_column_name="name")',
         (),
     ),
+    "people": (
+        'op.create_table("p", sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("title", sa.Text, nullable=False))',
+        'op.drop_table("p")',
+        (),
+    ),
     "loses_data": (
-        'op.add_column("t", sa.Column("full_title", sa.Text))\nop.execute("UPDATE t SET full_title = title")\nop.drop_column("t", "title")',
-        'op.add_column("t", sa.Column("title", sa.Text, nullable=False, server_default="?"))\n'
-        'op.alter_column("t", "title", server_default=None)\nop.drop_column("t", "full_title")',
-        (("lossy-downgrade", "The values of public.t.title are not what they were"),),
+        'op.add_column("p", sa.Column("full_title", sa.Text))\nop.execute("UPDATE p SET full_title = title")\nop.drop_column("p", "title")',
+        (
+            'op.add_column("p", sa.Column("title", sa.Text, nullable=False, server_default="?"))\n'
+            'op.alter_column("p", "title", server_default=None)\nop.drop_column("p", "full_title")'
+        ),
+        (("lossy-downgrade", "The values of public.p.title are not what they were"),),
     ),
     "keeps_data": (
-        'op.execute("UPDATE t SET full_title = upper(full_title)")\nop.add_column("t", sa.Column("n", sa.Integer))',
-        'op.drop_column("t", "n")',
+        'op.execute("UPDATE p SET full_title = upper(full_title)")\nop.add_column("p", sa.Column("n", sa.Integer))',
+        'op.drop_column("p", "n")',
         (),
     ),
     "fails_with_rows": (
-        'op.drop_column("t", "full_title")',
-        'op.add_column("t", sa.Column("full_title", sa.Text, nullable=False))\nop.alter_column("t", "full_title", nullable=True)',
+        'op.drop_column("p", "full_title")',
+        'op.add_column("p", sa.Column("full_title", sa.Text, nullable=False))\nop.alter_column("p", "full_title", nullable=True)',
         (("downgrade-fails", "passes without"),),
     ),
     "fails": (
@@ -135,7 +143,7 @@ PROJECT = {
 WANTED = sorted((revision, *fault) for revision, (_, _, faults) in PROJECT.items() for fault in faults)
 
 
-def write(folder: Path, project: dict[str, tuple[str, str, object]]) -> Path:
+def write(folder: Path, project: Mapping[str, tuple[str, str, object]]) -> Path:
     """The project; its alembic.ini."""
     versions = folder / "migrations" / "versions"
     versions.mkdir(parents=True)
@@ -183,7 +191,11 @@ async def test_each_fault_is_found_and_nothing_else(tmp_path):
 
 
 async def test_a_good_project_goes_there_and_back_in_one_go_as_well(tmp_path):
-    good = {name: one for name, one in PROJECT.items() if not one[2] and name in {"table", "type_dropped", "nothing"}}
+    good = {
+        name: one
+        for name, one in PROJECT.items()
+        if not one[2] and name in {"table", "type_dropped", "nothing"}
+    }
     report = await verified(write(tmp_path, good), "base:heads")
     assert report.findings == ()
     assert report.as_a_whole
@@ -193,5 +205,7 @@ async def test_a_range_starts_mid_way(tmp_path):
     names = ["table", "type_dropped", "index_forgotten"]
     config = write(tmp_path, {name: PROJECT[name] for name in names})
     report = await verified(config, "index_forgotten")
-    assert [(one.revision, one.hazard) for one in report.findings] == [("index_forgotten", "downgrade-differs")]
+    assert [(one.revision, one.hazard) for one in report.findings] == [
+        ("index_forgotten", "downgrade-differs")
+    ]
     assert [one.revision for one in report.revisions] == ["index_forgotten"]

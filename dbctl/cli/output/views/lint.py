@@ -198,8 +198,8 @@ def _still_held(traced: Traced) -> list[Locked]:
 def _summary(report: Report) -> Cell:
     if not (report.revisions or report.findings):
         return Cell(f"nothing to lint: no {report.range}", "good")
-    counted = Counter(one.level for one in report.findings if not one.accepted)
-    parts = [counted(counted[level], level) for level in Level if counted[level]]
+    by_level = Counter(one.level for one in report.findings if not one.accepted)
+    parts = [counted(by_level[level], level) for level in Level if by_level[level]]
     hit = len({one.revision for one in report.findings if not one.accepted})
     among = f"in {hit} of {counted(len(report.revisions), 'revision')}"
     accepted = f", {report.summary.accepted} accepted" if report.summary.accepted else ""
@@ -209,7 +209,7 @@ def _summary(report: Report) -> Cell:
         else f"no hazard in {counted(len(report.revisions), 'revision')}"
     )
     where = f"traced on PostgreSQL {report.server_version}" if report.server_version else "not traced"
-    worst = next((level for level in Level if counted[level]), None)
+    worst = next((level for level in Level if by_level[level]), None)
     style: Style = _STYLES[worst] if worst else "good"
     return Cell(f"{what}{accepted}; {where} in {report.duration_seconds:.1f} s", style)
 
