@@ -47,10 +47,10 @@ async def check_target(site: Site, request: Request, progress: Progress) -> Chec
     """
     started = time.monotonic()
     status, graph = await read_standing(site)
-    async with site.database.connect() as connection:
+    async with site.database.session() as session:
+        connection = await session.connection()
         version = await connection.run_sync(_major)
         there = await connection.run_sync(read_snapshot)
-        await connection.rollback()
     there = _without_ours(there, status)
     drift, notes = await _drift(site, (status, graph), _on(request, version), there, progress)
     return Check(

@@ -1,0 +1,84 @@
+"""``dbctl migrate verify`` and ``check`` as a pull request and a cron job run them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fixtures.cli import url_of
+from tests.fixtures.database import execute
+from tests.migrate.lint.writing import Written
+
+CREATE = 'op.create_table("t", sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("name", sa.Text))'
+
+
+@pytest.fixture
+def shop(tmp_path):
+    made = Written.make(tmp_path / "shop")
+    made.add("aaaa1", CREATE)
+    for file in made.versions.glob("*.py"):
+        file.write_text(file.read_text().replace('op.execute("SELECT 1")', 'op.drop_table("t")'))
+    return made
+
+
+def test_a_downgrade_that_forgets_is_told_with_its_line_and_what_is_missing(dbctl_alone, shop):
+    file = shop.add("bbbb2", 'op.create_index("ix", "t", ["name"])')
+    result = dbctl_alone("migrate", "verify", "--format", "json", cwd=shop.folder)
+    assert result.code == 1
+    (finding,) = result.json()["findings"]
+    assert (finding["hazard"], finding["revision"]) == ("downgrade-differs", "bbbb2")
+    assert finding["line"] == file.read_text().splitlines().index("def downgrade():") + 1
+    assert finding["statement"] == "CREATE INDEX ix ON public.t USING btree (name)"
+    assert finding["fix"] == 'op.execute("DROP INDEX public.ix")'
+    shown = dbctl_alone("migrate", "verify", "bbbb2", "--format", "github", cwd=shop.folder)
+    assert shown.stdout.startswith("::error file=migrations/versions/bbbb2.py,line=")
+
+
+def test_what_goes_there_and_back_passes(dbctl_alone, shop):
+    result = dbctl_alone("migrate", "verify", "base:heads", cwd=shop.folder)
+    assert (result.code, result.stderr) == (0, "")
+    assert "1 revision there and back" in result.stdout
+
+
+def test_a_baseline_is_what_the_first_revision_finds(dbctl_alone, shop):
+    shop.add("bbbb2", 'op.execute("ALTER TABLE older ADD CONSTRAINT c CHECK (id > 0)")', tail="")
+    file = shop.versions / "bbbb2.py"
+    down = 'op.execute("ALTER TABLE older DROP CONSTRAINT c")'
+    file.write_text(file.read_text().replace('op.execute("SELECT 1")', down))
+    (shop.folder / "older.sql").write_text("\\restrict x\nCREATE TABLE public.older (id int);\n")
+    options = ("base:heads", "--baseline", "older.sql")
+    assert dbctl_alone("migrate", "verify", *options, cwd=shop.folder).code == 0
+    (shop.folder / "older.sql").write_text("CREATE TABEL older;")
+    result = dbctl_alone("migrate", "verify", *options, cwd=shop.folder)
+    assert result.code == 2
+    assert "older.sql" in result.stderr
+
+
+def test_check_tells_what_is_not_as_the_migrations_make_it(dbctl, empty_conninfo, shop):
+    def check(*options):
+        environ = {"DATABASE_URL": url_of(empty_conninfo)}
+        return dbctl("migrate", "check", "-c", str(shop.config), *options, env=environ)
+
+    environ = {"DATABASE_URL": url_of(empty_conninfo)}
+    assert check("--format", "json").json()["pending"] == ["aaaa1"]
+    assert dbctl("migrate", "up", "-c", str(shop.config), env=environ).code == 0
+    clean = check()
+    assert (clean.code, "all is as the migrations make it" in clean.stdout) == (0, True)
+    execute(
+        empty_conninfo,
+        "CREATE INDEX by_hand ON t (name)",
+        "ALTER TABLE t ALTER name SET NOT NULL",
+        "ALTER TABLE t ADD CONSTRAINT later CHECK (id > 0) NOT VALID",
+        "CREATE TABLE dbctl_history (id int)",
+    )
+    found = check("--format", "json")
+    assert found.code == 1
+    drift = {(one["name"], one["target"]) for one in found.json()["drift"]}
+    assert drift == {
+        ("public.by_hand", "CREATE INDEX by_hand ON public.t USING btree (name)"),
+        ("public.t.name (not null)", "ALTER TABLE public.t ALTER COLUMN name SET NOT NULL"),
+        ("later ON public.t", "ALTER TABLE public.t ADD CONSTRAINT later CHECK ((id > 0)) NOT VALID"),
+    }
+    assert found.json()["not_valid"] == [
+        "ALTER TABLE public.t ADD CONSTRAINT later CHECK ((id > 0)) NOT VALID"
+    ]
+    assert "only here" in check().stdout
