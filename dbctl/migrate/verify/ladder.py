@@ -23,7 +23,9 @@ from dbctl.migrate.verify.words import different, found, lost
 from dbctl.postgres.catalog.objects import Difference, differences
 
 Progress = Callable[[Step], None]
-_BRING_BACK = "# Let downgrade() bring the values back: rename, or copy them before what holds them is dropped."
+_BRING_BACK = (
+    "# Let downgrade() bring the values back: rename, or copy them before what holds them is dropped."
+)
 
 
 @dataclass(slots=True)
@@ -110,7 +112,9 @@ class Ladder:
         after = ground.catalogs()
         losses = list(_losses(held, between, ground.contents()))
         for loss in losses:
-            self.findings += found(LOSSY_DOWNGRADE, revision, lost(loss), self.levels, line=line, fix=_BRING_BACK)
+            self.findings += found(
+                LOSSY_DOWNGRADE, revision, lost(loss), self.levels, line=line, fix=_BRING_BACK
+            )
         wrong = self._compare(revision, before, after)
         for one in wrong:
             self.findings += different(
