@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dbctl.postgres.catalog.objects.relations import OWN, SCHEMAS
+from dbctl.postgres.catalog.objects.relations import OWN
 
 EXTENSIONS = """
 SELECT json_agg(json_build_array(
     'pg_extension', x.oid::int8, 0, 'extension', quote_ident(x.extname), NULL, NULL,
     'CREATE EXTENSION ' || quote_ident(x.extname) || ' SCHEMA ' || CAST(x.extnamespace::regnamespace AS text), NULL,
     json_build_object('version', 'ALTER EXTENSION ' || quote_ident(x.extname) || ' UPDATE TO ' || quote_literal(x.extversion))
-))::text
+))
   FROM pg_extension AS x WHERE x.oid >= 16384
 """
 # Those whose function is in pg_catalog are ours, by which scratch sees hidden statements.
@@ -22,7 +22,7 @@ SELECT json_agg(json_build_array(
     pg_get_userbyid(t.evtowner),
     json_build_object('state', 'ALTER EVENT TRIGGER ' || quote_ident(t.evtname) || ' '
         || CASE t.evtenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS' END)
-))::text
+))
   FROM pg_event_trigger AS t JOIN pg_proc AS p ON p.oid = t.evtfoid
  WHERE p.pronamespace <> CAST('pg_catalog' AS regnamespace) AND {OWN.format(catalog="t")}
 """  # noqa: S608 - constants of ours
@@ -38,7 +38,7 @@ SELECT json_agg(json_build_array(
     json_build_object('tables', 'ALTER PUBLICATION ' || quote_ident(p.pubname) || ' ADD TABLE '
         || (SELECT string_agg($published, ', ' ORDER BY r.prrelid) FROM pg_publication_rel AS r WHERE r.prpubid = p.oid),
         'schemas', $schemas)
-))::text
+))
   FROM pg_publication AS p
 """
 PUBLISHED_BEFORE_15 = "CAST(r.prrelid::regclass AS text)"
@@ -57,7 +57,7 @@ SETTINGS = """
 SELECT json_agg(json_build_array(
     'pg_db_role_setting', 0, 0, 'setting', COALESCE(CAST(nullif(s.setrole, 0)::regrole AS text) || ' ', '') || one, NULL, NULL,
     'ALTER ' || COALESCE('ROLE ' || CAST(nullif(s.setrole, 0)::regrole AS text) || ' IN ', '') || 'DATABASE … SET ' || one, NULL, NULL
-))::text
+))
   FROM pg_db_role_setting AS s CROSS JOIN unnest(s.setconfig) AS one
  WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
@@ -92,20 +92,20 @@ def _seldom(catalog: str, owner: str, facts: str) -> str:
 
 SELDOM = f"""
 SELECT json_agg(json_build_array(catalog, oid, 0, kind, name, NULL, NULL, 'CREATE ' || upper(kind) || ' ' || name || ' ' || facts,
-                                 owner, NULL))::text
+                                 owner, NULL))
   FROM ({" UNION ALL ".join(_seldom(catalog, owner, facts) for catalog, (owner, facts) in _SELDOM.items())}
   ) AS f (catalog, oid, kind, name, owner, facts)
 """  # noqa: S608
 
 # [catalog, oid, sub-id, comment]; the oid of the schema public is older than any database.
 COMMENTS = """
-SELECT json_agg(json_build_array(CAST(CAST(d.classoid AS regclass) AS text), d.objoid::int8, d.objsubid, d.description))::text
+SELECT json_agg(json_build_array(CAST(CAST(d.classoid AS regclass) AS text), d.objoid::int8, d.objsubid, d.description))
   FROM pg_description AS d
  WHERE d.objoid >= 16384 OR d.classoid = CAST('pg_namespace' AS regclass)
 """
 # [catalog, oid, sub-id, verb, grantee, privileges, with grant option]: what differs from what the owner's defaults are.
-GRANTS = f"""
-WITH {SCHEMAS}, acl (catalog, oid, sub, given, usual) AS (
+GRANTS = """
+WITH acl (catalog, oid, sub, given, usual) AS (
     SELECT 'pg_class', c.oid, 0, c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN CAST('s' AS "char") ELSE CAST('r' AS "char") END, c.relowner)
       FROM pg_class AS c JOIN ns ON ns.oid = c.relnamespace WHERE c.relacl IS NOT NULL
     UNION ALL
@@ -141,8 +141,8 @@ WITH {SCHEMAS}, acl (catalog, oid, sub, given, usual) AS (
 )
 SELECT json_agg(json_build_array(
     catalog, oid::int8, sub, verb, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END, privileges, is_grantable
-))::text FROM summed
-"""  # noqa: S608
+)) FROM summed
+"""
 DEFAULT_PRIVILEGES = """
 WITH one AS (
     SELECT d.oid, concat_ws(' ', 'ALTER DEFAULT PRIVILEGES FOR ROLE', quote_ident(pg_get_userbyid(d.defaclrole)),
@@ -159,5 +159,5 @@ SELECT json_agg(json_build_array(
     head || ' GRANT ' || privileges || ' ON ' || on_what || ' TO ' || grantee
         || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END,
     NULL, NULL
-))::text FROM one
+)) FROM one
 """

@@ -1,4 +1,4 @@
-"""Reads the whole catalog of a database, in a few queries through the connection at hand."""
+"""Reads the whole catalog of a database, in one query through the connection at hand."""
 
 from __future__ import annotations
 
@@ -32,37 +32,33 @@ def read_snapshot(connection: Connection) -> Snapshot:
     """
     before = _settings(connection)
     _set(connection, _SETTINGS)
-    read = _assembled([json.loads(_ask(connection, query) or "[]") for query in _queries(_major(before))])
+    read = _assembled(json.loads(_ask(connection, _query(_major(before)))))
     _set(connection, before)
     return read
 
 
 class Reader:
-    """Reads the catalog again and again through one connection of our own: the server plans its questions once."""
+    """Reads the catalog again and again through one connection of our own: the server plans its question once."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         settings = _settings(connection)
-        self._names = []
-        for number, query in enumerate(_queries(_major(settings))):
-            self._names.append(f"dbctl_catalog_{number}")
-            connection.exec_driver_sql(f"PREPARE {self._names[-1]} AS {query}")
+        connection.exec_driver_sql(f"PREPARE dbctl_catalog AS {_query(_major(settings))}")
         connection.commit()
 
     def read(self) -> Snapshot:
         """As `read_snapshot`, and ends the transaction."""
         _set(self._connection, {**_SETTINGS, "plan_cache_mode": "force_generic_plan"})
-        read = _assembled(
-            [json.loads(_ask(self._connection, f"EXECUTE {name}") or "[]") for name in self._names]
-        )
+        read = _assembled(json.loads(_ask(self._connection, "EXECUTE dbctl_catalog")))
         self._connection.rollback()
         return read
 
 
 @cache
-def _queries(major: int) -> tuple[str, ...]:
+def _query(major: int) -> str:
+    """Everything in one question: the server looks once for what is whose."""
     has_parts = major >= _PUBLISHED_PARTS_SINCE
-    return (
+    parts = (
         routines.NAMESPACES,
         relations.RELATIONS,
         relations.SEQUENCES,
@@ -90,6 +86,8 @@ def _queries(major: int) -> tuple[str, ...]:
         others.GRANTS,
         others.COMMENTS,
     )
+    answers = ", ".join(f"({part})" for part in parts)
+    return f"WITH {relations.SCHEMAS}, {relations.RELATION} SELECT json_build_array({answers})::text"
 
 
 def _major(settings: Mapping[str, str]) -> int:
@@ -112,7 +110,7 @@ def _ask(connection: Connection, query: str) -> str:
 
 
 def _assembled(documents: Sequence[Any]) -> Snapshot:
-    *things, grants, comments = documents
+    *things, grants, comments = (part or () for part in documents)
     items: dict[Key, Item] = {}
     places: dict[_Place, Item] = {}
     for catalog, oid, sub, kind, name, on_kind, on_name, sql, owner, parts, *rest in chain.from_iterable(

@@ -1,4 +1,4 @@
-"""The queries for tables, views, sequences and columns: one row with one JSON document each.
+"""The queries for tables, views, sequences and columns: a JSON array each, parts of one question.
 
 A thing is ``[catalog, oid, sub-id, kind, name, kind and name of what it belongs to, sql, owner, parts]``. No
 percent sign and no parameter stands in a query, so that every driver sends it as it is.
@@ -43,7 +43,6 @@ END
 """
 _ALTER = "'ALTER ' || upper(r.kind) || ' ' || r.name"
 RELATIONS = f"""
-WITH {SCHEMAS}, {RELATION}
 SELECT json_agg(json_build_array(
     'pg_class', c.oid::int8, 0, r.kind, r.name, NULL, NULL, {_MADE}, pg_get_userbyid(c.relowner),
     json_build_object(
@@ -62,7 +61,7 @@ SELECT json_agg(json_build_array(
     CASE WHEN c.relkind IN ('r', 'p', 'f') THEN
         (SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_attribute AS a
           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END
-))::text
+))
   FROM relation AS r JOIN pg_class AS c ON c.oid = r.oid
  WHERE r.relkind NOT IN ('S', 'c')
 """  # noqa: S608
@@ -73,7 +72,6 @@ concat_ws(' ', 'AS ' || format_type(s.seqtypid, NULL), 'START', s.seqstart, 'INC
           'MINVALUE', s.seqmin, 'MAXVALUE', s.seqmax, 'CACHE', s.seqcache, CASE WHEN s.seqcycle THEN 'CYCLE' END)
 """
 SEQUENCES = f"""
-WITH {SCHEMAS}, {RELATION}
 SELECT json_agg(json_build_array(
     'pg_class', r.oid::int8, 0, r.kind, r.name, NULL, NULL, 'CREATE SEQUENCE ' || r.name || ' ' || {_SEQUENCE},
     pg_get_userbyid(c.relowner),
@@ -83,7 +81,7 @@ SELECT json_agg(json_build_array(
                             || quote_ident(a.attname)
                        FROM pg_depend AS d JOIN pg_attribute AS a ON (a.attrelid, a.attnum) = (d.refobjid, d.refobjsubid)
                       WHERE d.classid = r.tableoid AND d.objid = r.oid AND d.deptype = 'a' AND d.refclassid = r.tableoid))
-))::text
+))
   FROM relation AS r JOIN pg_class AS c ON c.oid = r.oid JOIN pg_sequence AS s ON s.seqrelid = r.oid
  WHERE NOT EXISTS (SELECT FROM pg_depend AS d
                     WHERE d.classid = r.tableoid AND d.objid = r.oid AND d.deptype = 'i')
@@ -107,7 +105,6 @@ _OPTIONS = (
 )
 # What a column inherits is said of its parent. `$…` differs between versions.
 COLUMNS = f"""
-WITH {SCHEMAS}, {RELATION}
 SELECT json_agg(json_build_array(
     'pg_class', r.oid::int8, a.attnum, 'column', r.name || '.' || quote_ident(a.attname), r.kind, r.name,
     'ALTER ' || upper(r.kind) || ' ' || r.name || ' ADD COLUMN ' || quote_ident(a.attname) || ' ' || {_TYPE}, NULL,
@@ -127,7 +124,7 @@ SELECT json_agg(json_build_array(
         'statistics', CASE WHEN a.attstattarget >= 0 THEN {_COLUMN} || ' SET STATISTICS ' || a.attstattarget END,
         'options', {_COLUMN} || ' SET (' || {_OPTIONS} || ')',
         'foreign options', {_COLUMN} || ' OPTIONS (' || array_to_string(a.attfdwoptions, ', ') || ')')
-))::text
+))
   FROM relation AS r
   JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
   JOIN pg_type AS t ON t.oid = a.atttypid
@@ -138,14 +135,13 @@ COMPRESSION = f"""CASE a.attcompression WHEN 'p' THEN {_COLUMN} || ' SET COMPRES
                                          WHEN 'l' THEN {_COLUMN} || ' SET COMPRESSION lz4' END"""
 # A view's columns have defaults, a composite type's comments; their names and types are in its definition.
 OTHER_COLUMNS = f"""
-WITH {SCHEMAS}, {RELATION}
 SELECT json_agg(json_build_array(
     'pg_class', r.oid::int8, a.attnum, 'column', r.name || '.' || quote_ident(a.attname), r.kind, r.name,
     NULL, NULL,
     json_build_object(
         'default', {_COLUMN} || ' SET DEFAULT ' || pg_get_expr(d.adbin, d.adrelid),
         'statistics', CASE WHEN a.attstattarget >= 0 THEN {_COLUMN} || ' SET STATISTICS ' || a.attstattarget END)
-))::text
+))
   FROM relation AS r
   JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
   LEFT JOIN pg_attrdef AS d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dbctl.postgres.catalog.objects.relations import OWN, SCHEMAS
+from dbctl.postgres.catalog.objects.relations import OWN
 
 NAMESPACES = f"""
-WITH {SCHEMAS}
 SELECT json_agg(json_build_array(
     'pg_namespace', n.oid::int8, 0, 'schema', ns.name, NULL, NULL, 'CREATE SCHEMA ' || ns.name, pg_get_userbyid(n.nspowner), NULL
-))::text
+))
   FROM ns JOIN pg_namespace AS n ON n.oid = ns.oid
  WHERE {OWN.format(catalog="n")}
 """  # noqa: S608 - constants of ours
@@ -25,12 +24,11 @@ _AGGREGATE = """(
                 'SORTOP = ' || nullif(CAST(a.aggsortop AS int8), 0), 'PARALLEL = ' || CAST(p.proparallel AS text)) || ')'
       FROM pg_aggregate AS a WHERE a.aggfnoid = p.oid)"""
 FUNCTIONS = f"""
-WITH {SCHEMAS}
 SELECT json_agg(json_build_array(
     'pg_proc', p.oid::int8, 0, CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' ELSE 'function' END,
     ns.name || '.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')', NULL, NULL,
     CASE p.prokind WHEN 'a' THEN {_AGGREGATE} ELSE pg_get_functiondef(p.oid) END, pg_get_userbyid(p.proowner), NULL
-))::text
+))
   FROM pg_proc AS p JOIN ns ON ns.oid = p.pronamespace
  WHERE {OWN.format(catalog="p")}
    -- The constructors of a range type come and go with it.
@@ -61,22 +59,20 @@ END
 """  # noqa: S608
 # A table has a type of its own, and each type one for its arrays: neither is made by a statement.
 TYPES = f"""
-WITH {SCHEMAS}
 SELECT json_agg(json_build_array(
     'pg_type', t.oid::int8, 0, CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, {_NAME}, NULL, NULL,
     {_MADE}, pg_get_userbyid(t.typowner), NULL
-))::text
+))
   FROM pg_type AS t JOIN ns ON ns.oid = t.typnamespace
   LEFT JOIN pg_class AS c ON c.oid = t.typrelid
  WHERE t.typtype IN ('e', 'd', 'c', 'r', 'b', 'p') AND (c.oid IS NULL OR c.relkind = 'c')
    AND NOT EXISTS (SELECT FROM pg_type AS own WHERE own.typarray = t.oid) AND {OWN.format(catalog="t")}
 """  # noqa: S608
 DOMAIN_CONSTRAINTS = f"""
-WITH {SCHEMAS}
 SELECT json_agg(json_build_array(
     'pg_constraint', k.oid::int8, 0, 'constraint', quote_ident(k.conname) || ' ON DOMAIN ' || {_NAME}, 'domain', {_NAME},
     'ALTER DOMAIN ' || {_NAME} || ' ADD CONSTRAINT ' || quote_ident(k.conname) || ' ' || pg_get_constraintdef(k.oid), NULL, NULL
-))::text
+))
   FROM pg_constraint AS k JOIN pg_type AS t ON t.oid = k.contypid JOIN ns ON ns.oid = t.typnamespace
  WHERE k.contype = 'c'
 """  # noqa: S608
