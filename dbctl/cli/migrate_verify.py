@@ -13,7 +13,6 @@ from dbctl.cli.migrate_group import Config, Extra, Section, open_site, read_proj
 from dbctl.cli.migrate_lint import (
     Base,
     Isolated,
-    Models,
     Network,
     Pg,
     Revisions,
@@ -28,6 +27,10 @@ if TYPE_CHECKING:
 Rows = Annotated[
     bool, typer.Option("--rows/--no-rows", help="Put a few rows into the tables, and look after them.")
 ]
+Models = Annotated[
+    str | None,
+    typer.Option(metavar="PKG.MOD:BASE", help="Compare these models, too, with what the revisions make."),
+]
 Baseline = Annotated[
     Path | None,
     typer.Option(
@@ -41,7 +44,7 @@ async def verify(
     revisions: Revisions = None,
     *,
     base: Base = None,
-    models: Models = False,
+    models: Models = None,
     baseline: Baseline = None,
     pg: Pg = None,
     rows: Rows = True,
@@ -69,11 +72,12 @@ async def verify(
         range=revisions,
         base=base or loaded.settings.migrate.base,
         base_is_wanted=bool(base),
-        models=models,
     )
     project = read_project(run, config, name, x, loaded)
     with run.progress("Verifying") as progress:
-        report = await verify_project(project, request, lambda step: progress(step.number), baseline=baseline)
+        report = await verify_project(
+            project, request, lambda step: progress(step.number), baseline=baseline, models=models or ""
+        )
     run.emit(report, view.verification)
     run.verdict(report.is_clean)
 

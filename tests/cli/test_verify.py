@@ -82,3 +82,20 @@ def test_check_tells_what_is_not_as_the_migrations_make_it(dbctl, empty_conninfo
         "ALTER TABLE public.t ADD CONSTRAINT later CHECK ((id > 0)) NOT VALID"
     ]
     assert "only here" in check().stdout
+
+
+def test_models_that_are_ahead_of_the_revisions_are_told(dbctl_alone, shop):
+    (shop.folder / "alembic.ini").write_text(shop.config.read_text() + "prepend_sys_path = %(here)s\n")
+    (shop.folder / "ahead_models.py").write_text(
+        "import sqlalchemy as sa\nmetadata = sa.MetaData()\n"
+        'sa.Table("t", metadata, sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("name", sa.Text),'
+        ' sa.Column("age", sa.Integer))\n'
+    )
+    options = ("base:heads", "--format", "json", "--models")
+    result = dbctl_alone("migrate", "verify", *options, "ahead_models:metadata", cwd=shop.folder)
+    assert result.code == 1
+    (finding,) = result.json()["findings"]
+    assert (finding["hazard"], finding["tables"]) == ("model-drift", ["t"])
+    assert "the models have column age of t" in finding["why"]
+    wrong = dbctl_alone("migrate", "verify", *options, "nowhere:Base", cwd=shop.folder)
+    assert (wrong.code, "nowhere" in wrong.stderr) == (2, True)

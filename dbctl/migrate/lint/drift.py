@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from dbctl.errors import UsageError
 from dbctl.migrate.graph import Graph
 from dbctl.migrate.lint.stage import Stage
 from dbctl.migrate.rules.graph import MODEL_DRIFT, at_revision
@@ -31,15 +33,19 @@ _CHANGED = {
 }
 
 
-async def drift_findings(stage: Stage, graph: Graph, levels: Levels) -> tuple[Finding, ...]:
-    """A finding for each difference that Alembic's autogenerate would write down, at the project's heads."""
+async def drift_findings(stage: Stage, graph: Graph, levels: Levels, models: str = "") -> tuple[Finding, ...]:
+    """A finding for each difference that Alembic's autogenerate would write down, at the project's heads.
+
+    ``models`` is where the models are (``package.module:Base``, or a MetaData); without it, env.py says so.
+    Raises UsageError where they are not there.
+    """
     await stage.replay(graph.revisions, lambda _: None)
     differences: list[Any] = []
     compared = False
 
     def look(context: MigrationContext) -> None:
         nonlocal compared
-        metadata = context.opts["target_metadata"]
+        metadata = load_models(models) if models else context.opts["target_metadata"]
         if any(
             one.tables
             for one in (metadata if isinstance(metadata, Sequence) else [metadata])
@@ -57,6 +63,22 @@ async def drift_findings(stage: Stage, graph: Graph, levels: Levels) -> tuple[Fi
         for table, words in dict.fromkeys(_told(differences))
         for found in at_revision(MODEL_DRIFT, head, f"Here {words}.", levels)
     )
+
+
+def load_models(name: str) -> Any:
+    """The metadata of ``package.module:Base``. Raises UsageError."""
+    module, colon, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"--models {name!r} names nothing",
+            why=f"{type(error).__name__}: {error}",
+            hint="write package.module:Base"
+            if not colon
+            else "is it where env.py would find it (prepend_sys_path)?",
+        ) from None
+    return getattr(found, "metadata", found)
 
 
 def _told(differences: Iterable[Any]) -> Iterator[tuple[str, str]]:

@@ -46,11 +46,11 @@ class _Show:
 
 
 async def verify_project(
-    project: Project, request: Request, progress: Progress, *, baseline: Path | None = None
+    project: Project, request: Request, progress: Progress, *, baseline: Path | None = None, models: str = ""
 ) -> Verification:
     """Run each revision of a range up, down and up again on scratch, with rows in the tables, and compare.
 
-    ``baseline`` is SQL for what was there before the first revision. ``progress`` hears of each revision before
+    ``baseline`` is SQL for what was there before the first revision, ``models`` as for `drift_findings`. ``progress`` hears of each revision before
     it runs. Raises UsageError for a range that makes no sense, SettingsError for a project that can't be read,
     and what `trace` raises.
     """
@@ -63,7 +63,7 @@ async def verify_project(
     )
     show = _Show()
     if chosen.revisions:
-        show = await _perform(project, graph, chosen, request, progress=progress, baseline=baseline)
+        show = await _perform(project, graph, chosen, request, progress, baseline=baseline, models=models)
     made = await asyncio.to_thread(_report, chosen, request, show)
     return replace(made, duration_seconds=time.monotonic() - started)
 
@@ -86,9 +86,10 @@ async def _perform(
     graph: Graph,
     chosen: Chosen,
     request: Request,
-    *,
     progress: Progress,
+    *,
     baseline: Path | None,
+    models: str,
 ) -> _Show:
     course = Course.of(graph, [one.id for one in chosen.revisions])
     history, climbed = course.history, _in_order(course.run, course.history)
@@ -105,8 +106,10 @@ async def _perform(
         await stage.replay(history, progress)
         ladder = await _climb(stage, climbed, request, progress)
         findings = tuple(ladder.findings)
-        if request.models:
-            findings += await drift_findings(stage, graph, request.levels)
+        if models:
+            # What a ladder leaves is no template: its revisions met rows of ours.
+            stage.cache = None
+            findings += await drift_findings(stage, graph, request.levels, models)
         return _Show(
             findings=findings,
             notes=(*stage.scratch.notes, *ladder.ground.notes, *_skipped(stage)),
