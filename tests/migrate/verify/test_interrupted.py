@@ -1,0 +1,47 @@
+"""Downgrades that hang, that lose their connection, that lead elsewhere."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from dbctl.migrate.lint.request import Request
+from dbctl.migrate.project import read_project
+from dbctl.migrate.trace.options import TraceOptions
+from dbctl.migrate.verify.run import verify_project
+from tests.migrate.conftest import quiet
+from tests.migrate.verify.test_planted_faults import write
+
+CREATE = 'op.execute("CREATE TABLE {} (id int)")'
+PROJECT = {
+    "hangs": (CREATE.format("a"), 'op.execute("SELECT pg_sleep(60)")', ()),
+    "hangs_in_python": (CREATE.format("b"), "import time\nwhile True: time.sleep(1)", ()),
+    "cut_off": (
+        CREATE.format("c"),
+        'op.execute("DROP TABLE c")\nop.execute("SELECT pg_terminate_backend(pg_backend_pid())")',
+        (),
+    ),
+    "leads_away": (
+        CREATE.format("d"),
+        'sa.create_engine("postgresql+psycopg2://nobody@127.0.0.1:1/nowhere").connect()',
+        (),
+    ),
+    "goes_on": (CREATE.format("e"), 'op.execute("DROP TABLE e")', ()),
+}
+
+
+async def test_each_is_told_and_what_comes_after_is_verified(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config = write(tmp_path / "project", PROJECT)
+    request = Request(tmp_path, range="base:heads")
+    request = replace(request, options=TraceOptions(time_limit_seconds=0.5))
+    started = time.monotonic()
+    report = await verify_project(read_project(config), request, quiet)
+    assert time.monotonic() - started < 30
+    why = {one.revision: (one.hazard, one.why) for one in report.findings}
+    assert {revision: hazard for revision, (hazard, _) in why.items()} == dict.fromkeys(
+        ["hangs", "hangs_in_python", "cut_off", "leads_away"], "downgrade-fails"
+    )
+    assert "stopped after 0.5 s" in why["hangs"][1]
+    assert "stopped after 0.5 s" in why["hangs_in_python"][1]
+    assert "127.0.0.1" in why["leads_away"][1]
