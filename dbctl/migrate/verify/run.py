@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dbctl.migrate.graph import Graph
 from dbctl.migrate.lint.drift import drift_findings
+from dbctl.migrate.lint.graph import read_leniently
 from dbctl.migrate.lint.model import Summary
 from dbctl.migrate.lint.ranges import Chosen, choose
 from dbctl.migrate.lint.report import located, shown, summary
@@ -20,7 +21,7 @@ from dbctl.migrate.lint.server import start_server
 from dbctl.migrate.lint.stage import Stage, find_locations, staged
 from dbctl.migrate.model import Revision
 from dbctl.migrate.project import Project
-from dbctl.migrate.revisions import no_revisions, read_graph
+from dbctl.migrate.revisions import read_graph
 from dbctl.migrate.rules.accepts import apply_accepts, read_accepts
 from dbctl.migrate.rules.model import Finding
 from dbctl.migrate.rules.registry import load
@@ -70,15 +71,13 @@ async def verify_project(
 
 async def _read(project: Project, request: Request) -> tuple[Project, Graph]:
     """The project and its revisions, which env.py may have moved to other folders."""
-    graph = await asyncio.to_thread(read_graph, project)
-    if not graph.revisions:
+    reading = await asyncio.to_thread(read_leniently, project)
+    if not reading.graph.revisions:
         with ExitStack() as stack:
             started = await surely(asyncio.to_thread(start_server, stack, project, request, (), ()))
             project = await find_locations(stack, project, request, started)
-        graph = await asyncio.to_thread(read_graph, project)
-    if not graph.revisions:
-        raise no_revisions(project.version_locations)
-    return project, graph
+    # A broken graph, or none, is an error here: Alembic can't run it.
+    return project, await asyncio.to_thread(read_graph, project)
 
 
 async def _perform(
