@@ -24,7 +24,8 @@ class Verification:
     """All that a verify has to say. ``hazards`` explains the ids met in ``findings``.
 
     ``as_a_whole``: all revisions were also run down and up in one go, which is done where nothing was found
-    before. ``server_version`` is empty where nothing had to run.
+    before. ``server_version`` is empty where nothing had to run. Paths are relative to the working directory
+    ``folder`` where they are below it; ``repository`` is the top of its git, if it is in one.
     """
 
     findings: tuple[Finding, ...]
@@ -36,6 +37,8 @@ class Verification:
     server_version: str
     as_a_whole: bool
     duration_seconds: float = 0.0
+    folder: Path = Path()
+    repository: Path | None = None
 
     @property
     def is_clean(self) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dbctl.migrate.graph import Graph
 from dbctl.migrate.lint.drift import drift_findings
+from dbctl.migrate.lint.git import top_of
 from dbctl.migrate.lint.graph import read_leniently
 from dbctl.migrate.lint.model import Summary
 from dbctl.migrate.lint.ranges import Chosen, choose
@@ -58,64 +59,73 @@ async def verify_project(
     started = time.monotonic()
     if request.levels.overrides:
         request.levels.check()
-    project, graph = await _read(project, request)
-    chosen = await asyncio.to_thread(
-        choose, project, graph, request.range, request.base, named=request.base_is_wanted
-    )
-    show = _Show()
-    if chosen.revisions:
-        show = await _perform(project, graph, chosen, request, progress, baseline=baseline, models=models)
-    made = await asyncio.to_thread(_report, chosen, request, show)
+    with ExitStack() as stack:
+        stage, project, graph = await _read(stack, project, request)
+        chosen = await asyncio.to_thread(
+            choose, project, graph, request.range, request.base, named=request.base_is_wanted
+        )
+        show = _Show()
+        if chosen.revisions:
+            course = Course.of(graph, [one.id for one in chosen.revisions])
+            # What a template holds was made without the baseline.
+            known = () if baseline else course.history
+            stage = stage or await _staged(stack, project, request, known, graph.revisions)
+            show = await _perform(stage, course, request, progress, baseline=baseline, models=models)
+        made = await asyncio.to_thread(_report, chosen, request, show)
     return replace(made, duration_seconds=time.monotonic() - started)
 
 
-async def _read(project: Project, request: Request) -> tuple[Project, Graph]:
-    """The project and its revisions, which env.py may have moved to other folders."""
-    reading = await asyncio.to_thread(read_leniently, project)
-    if not reading.graph.revisions:
-        with ExitStack() as stack:
-            started = await surely(asyncio.to_thread(start_server, stack, project, request, (), ()))
-            project = await find_locations(stack, project, request, started)
+async def _read(stack: ExitStack, project: Project, request: Request) -> tuple[Stage | None, Project, Graph]:
+    """The project and its revisions, which env.py may have moved to other folders: known once it ran, on a stage.
+
+    All else runs on the same stage then: what such a project has imported may remember the address.
+    """
+    stage = None
+    if not (await asyncio.to_thread(read_leniently, project)).graph.revisions:
+        stage = await _staged(stack, project, request, (), ())
+        stage.cache, stage.project = None, await find_locations(stage)
+        project = stage.project
     # A broken graph, or none, is an error here: Alembic can't run it.
-    return project, await asyncio.to_thread(read_graph, project)
+    return stage, project, await asyncio.to_thread(read_graph, project)
+
+
+async def _staged(
+    stack: ExitStack,
+    project: Project,
+    request: Request,
+    history: Sequence[Revision],
+    revisions: Collection[Revision],
+) -> Stage:
+    started = await surely(asyncio.to_thread(start_server, stack, project, request, history, revisions))
+    return await surely(asyncio.to_thread(stack.enter_context, staged(project, history, request, started)))
 
 
 async def _perform(
-    project: Project,
-    graph: Graph,
-    chosen: Chosen,
+    stage: Stage,
+    course: Course,
     request: Request,
     progress: Progress,
     *,
     baseline: Path | None,
     models: str,
 ) -> _Show:
-    course = Course.of(graph, [one.id for one in chosen.revisions])
-    history, climbed = course.history, _in_order(course.run, course.history)
-    with ExitStack() as stack:
-        # What a template holds was made without the baseline.
-        known = () if baseline else history
-        started = await surely(
-            asyncio.to_thread(start_server, stack, project, request, known, graph.revisions)
-        )
-        server = replace(started, cache=None) if baseline else started
-        stage = await surely(asyncio.to_thread(stack.enter_context, staged(project, known, request, server)))
-        if baseline:
-            await asyncio.to_thread(apply_baseline, stage.scratch, baseline)
-        await stage.replay(history, progress)
-        ladder = await _climb(stage, climbed, request, progress)
-        findings = tuple(ladder.findings)
-        if models:
-            # What a ladder leaves is no template: its revisions met rows of ours.
-            stage.cache = None
-            findings += await drift_findings(stage, graph, request.levels, models)
-        return _Show(
-            findings=findings,
-            notes=(*stage.scratch.notes, *ladder.ground.notes, *_skipped(stage)),
-            of_revision=ladder.notes,
-            server_version=stage.version,
-            as_a_whole=ladder.whole,
-        )
+    if baseline:
+        stage.cache = None
+        await asyncio.to_thread(apply_baseline, stage.scratch, baseline)
+    await stage.replay(course.history, progress)
+    ladder = await _climb(stage, _in_order(course.run, course.history), request, progress)
+    findings = tuple(ladder.findings)
+    if models:
+        # What a ladder leaves is no template: its revisions met rows of ours.
+        stage.cache = None
+        findings += await drift_findings(stage, course.graph, request.levels, models)
+    return _Show(
+        findings=findings,
+        notes=(*stage.scratch.notes, *ladder.ground.notes, *_skipped(stage)),
+        of_revision=ladder.notes,
+        server_version=stage.version,
+        as_a_whole=ladder.whole,
+    )
 
 
 async def _climb(stage: Stage, revisions: Sequence[Revision], request: Request, progress: Progress) -> Ladder:
@@ -166,6 +176,8 @@ def _report(chosen: Chosen, request: Request, show: _Show) -> Verification:
         hazards=tuple(hazards[id_] for id_ in sorted({one.hazard for one in findings})),
         server_version=show.server_version,
         as_a_whole=show.as_a_whole,
+        folder=request.here,
+        repository=top_of(request.here),
     )
 
 

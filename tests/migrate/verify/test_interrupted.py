@@ -45,3 +45,17 @@ async def test_each_is_told_and_what_comes_after_is_verified(tmp_path, monkeypat
     assert "stopped after 0.5 s" in why["hangs"][1]
     assert "stopped after 0.5 s" in why["hangs_in_python"][1]
     assert "127.0.0.1" in why["leads_away"][1]
+
+
+async def test_a_project_whose_env_py_moves_its_revisions(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config = write(tmp_path / "project", {"goes_on": PROJECT["goes_on"]})
+    (config.parent / "migrations" / "versions").rename(config.parent / "migrations" / "moved")
+    env_py = config.parent / "migrations" / "env.py"
+    env_py.write_text(
+        "from alembic import context\n"
+        "context.script.version_locations = [context.script.dir + '/moved']\n" + env_py.read_text()
+    )
+    report = await verify_project(read_project(config), Request(tmp_path, range="base:heads"), quiet)
+    assert [one.revision for one in report.revisions] == ["goes_on"]
+    assert report.findings == ()
