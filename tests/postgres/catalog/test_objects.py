@@ -179,8 +179,7 @@ def test_of_a_table_that_went_its_parts_are_not_told(connection):
 
 
 def test_the_sessions_settings_stay_and_a_reader_sees_the_same(connection):
-    connection.exec_driver_sql("SET search_path = s, public")
-    connection.commit()
+    connection.exec_driver_sql("SET LOCAL search_path = s, public")
     read = read_snapshot(connection)
     assert connection.exec_driver_sql("SHOW search_path").scalar_one() == "s, public"
     assert Reader(connection).read() == read
