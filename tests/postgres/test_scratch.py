@@ -199,6 +199,7 @@ def test_an_odd_temporary_folder_is_no_problem(short: Path, monkeypatch: pytest.
     for odd, is_used in ((short / "it's o\\dd", True), (short / "a,b", False)):
         odd.mkdir()
         monkeypatch.setattr("tempfile.tempdir", str(odd))
+        monkeypatch.setenv("TMPDIR", str(odd))
         with scratch_server() as server:
             assert server.folder.is_relative_to(odd) == is_used
             assert ask(server, "SELECT 1") == "1"
