@@ -46,14 +46,13 @@ class Environment:
     password: str | None
     on_connect: Callable[[Connection], None] | None = None
     instead: Callable[[], None] | None = None
-    one_transaction: bool = False
     version_table_schema: str | None = None
 
     def run(self, steps: Steps, **options: Any) -> None:
         """Run env.py; ``steps`` gives the revisions to run, one at a time, ``options`` are Alembic's.
 
-        Blocks, and raises whatever the project raises. Each revision has its own transaction, unless env.py
-        opens one around all (``one_transaction`` then says so).
+        Blocks, and raises whatever the project raises. Alembic begins and commits a transaction for each
+        revision, unless env.py opens one around all.
         """
         with EnvironmentContext(self.config, self.script, fn=steps, **options) as context:
             self._run(context)
@@ -98,7 +97,6 @@ class Environment:
 
     def _configure(self, context: EnvironmentContext, configure: Callable[..., None]) -> Callable[..., None]:
         def configured(connection: Connection | None = None, *rest: Any, **options: Any) -> None:
-            self.one_transaction |= connection is not None and connection.in_transaction()
             configure(connection, *rest, **options | {"transaction_per_migration": True})
             self.version_table_schema = options.get("version_table_schema")
             if self.on_connect and connection is not None and not context.is_offline_mode():

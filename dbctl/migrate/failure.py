@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.util import CommandError
 
 from dbctl.database.errors import sqlstate, translate
-from dbctl.errors import Busy, ConnectionLost, DbctlError, Failed, MigrationFailed, UsageError
+from dbctl.errors import Busy, ConnectionLost, DbctlError, Failed, MigrationFailed, Refused, UsageError
 from dbctl.migrate.environment import Environment
-from dbctl.migrate.model import Step
+from dbctl.migrate.model import Direction, Step
 from dbctl.migrate.revisions import read_graph
 from dbctl.redaction import redact
 
+# query_canceled: statement_timeout, or somebody's pg_cancel_backend.
+_CANCELLED = "57014"
 _DRIVER_CLASS = re.compile(r"^<class '[^']+'>: ")
 
 
@@ -50,48 +53,59 @@ def ran_nothing(environment: Environment) -> DbctlError:
     )
 
 
-def revision_error(
-    error: BaseException,
-    step: Step,
-    environment: Environment,
-    heads: tuple[str, ...] | None,
-    *,
-    committed: bool,
-) -> DbctlError:
-    """What happened to the revision that was running; ``heads`` is what the database says now, None: unreachable."""
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a revision in flight leaves: ``heads`` is what the database says now, None: it can't be asked.
+
+    ``committed``: part of it stays; ``noted`` are its statements that are known to be done, None: nobody knows.
+    """
+
+    heads: tuple[str, ...] | None
+    committed: bool
+    noted: int | None = None
+    direction: Direction = Direction.UP
+
+
+def revision_error(error: BaseException, step: Step, environment: Environment, left: Left) -> DbctlError:
+    """What happened to the revision that was running."""
     ours = translate(error)
-    kind = type(ours) if isinstance(ours, Busy | ConnectionLost) else MigrationFailed
+    kind = type(ours) if isinstance(ours, Busy | ConnectionLost | Refused) else MigrationFailed
     state = sqlstate(error)
     place = place_in(error, step.path)
     details = [f"SQLSTATE {state}"] if state else []
-    details += [f"in {place}", what_is_left(environment, heads, committed=committed)]
+    details += [f"in {place}", what_is_left(left)]
     verb = "was in flight" if kind is ConnectionLost else "failed"
     return kind(
         f"revision {step.revision} {verb}: {message_of(error, environment.password)}",
         why="; ".join(details),
-        hint=_hint(kind, step, committed=committed),
+        hint=ours.hint if isinstance(ours, Refused) else _hint(kind, state, step, left),
     )
 
 
-def what_is_left(environment: Environment, heads: tuple[str, ...] | None, *, committed: bool) -> str:
+def what_is_left(left: Left) -> str:
     """What became of the revision in flight, and where the database is now."""
-    if heads is None:
+    if left.heads is None:
         return "the server rolls back what was not committed, and can't be asked now"
-    where = f"the database is at {', '.join(heads) or 'base'}"
-    if environment.one_transaction:
-        return f"the whole run was rolled back (env.py opens one transaction for all); {where}"
-    if committed:
-        return f"it committed in between, so it may be half applied; {where}"
-    return f"rolled back; {where}"
+    where = f"the database is at {', '.join(left.heads) or 'base'}"
+    if not left.committed:
+        return f"rolled back; {where}"
+    if left.noted is not None:
+        done = {0: "nothing is", 1: "statement 1 is"}.get(left.noted, f"statements 1 to {left.noted} are")
+        return f"half applied: {done} done and noted, the rest was rolled back; {where}"
+    return f"it committed in between, so it may be half applied; {where}"
 
 
-def _hint(kind: type[DbctlError], step: Step, *, committed: bool) -> str:
+def _hint(kind: type[DbctlError], state: str | None, step: Step, left: Left) -> str:
     again = f"`dbctl migrate {step.direction}` again"
     if kind is Busy:
         return f"try {again} later; pg_stat_activity and pg_locks show what is in the way"
     if kind is ConnectionLost:
         return "see where it stands: `dbctl migrate status`"
-    undo = "undo by hand what it left, " if committed else ""
+    if state == _CANCELLED:
+        return f"raise its limit under [migrate], or make it faster, and run {again}"
+    if left.committed and left.noted is not None:
+        return f"mend what follows and run {again}: it goes on from there"
+    undo = "undo by hand what it left, " if left.committed else ""
     return f"{undo}mend the revision and run {again}"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from sqlalchemy import text
@@ -15,10 +16,16 @@ from dbctl.postgres.tasks import surely
 
 _CANCEL_EVERY_SECONDS = 0.3
 _KEEP_ALIVE_SECONDS = 20
+_LOOK_SECONDS = 0.5
 
 
-async def run_watched(work: Callable[[], None], watch: Watch, guard: AsyncConnection) -> None:
-    """Run ``work`` while ``watch`` listens and ``guard`` holds our locks.
+async def run_watched(
+    work: Callable[[], None],
+    watch: Watch,
+    guard: AsyncConnection,
+    look: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Run ``work`` while ``watch`` listens and ``guard`` holds our locks; ``look`` is called now and then.
 
     A cancellation, or the loss of ``guard``, cancels the statements of the watched connections
     (pg_cancel_backend), waits until ``work`` has rolled back and ended, and goes on as what it was.
@@ -26,11 +33,7 @@ async def run_watched(work: Callable[[], None], watch: Watch, guard: AsyncConnec
     with watch.listening():
         task = asyncio.ensure_future(asyncio.to_thread(work))
         try:
-            while not task.done():
-                await asyncio.wait([task], timeout=_KEEP_ALIVE_SECONDS)
-                # Routers and idle_session_timeout end sessions that say nothing, and with ours the lock.
-                if not task.done():
-                    await guard.execute(text("SELECT 1"))
+            await _accompany(task, guard, look)
         except BaseException:
             watch.stopped = True
             # However often we are cancelled: unwatched and without the lock, the thread would go on.
@@ -41,6 +44,22 @@ async def run_watched(work: Callable[[], None], watch: Watch, guard: AsyncConnec
                 task.exception()
             raise
     task.result()
+
+
+async def _accompany(
+    task: asyncio.Future[None], guard: AsyncConnection, look: Callable[[], Awaitable[None]] | None
+) -> None:
+    asked_at = time.monotonic()
+    while not task.done():
+        await asyncio.wait([task], timeout=_LOOK_SECONDS if look else _KEEP_ALIVE_SECONDS)
+        if task.done():
+            return
+        if look:
+            await look()
+        # Routers and idle_session_timeout end sessions that say nothing, and with ours the lock.
+        if time.monotonic() - asked_at >= _KEEP_ALIVE_SECONDS:
+            await guard.execute(text("SELECT 1"))
+            asked_at = time.monotonic()
 
 
 async def _end(task: asyncio.Future[None], watch: Watch, guard: AsyncConnection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -46,12 +47,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A revision that ran, and how long it took, its commit included."""
+    """A revision that ran, and how long it took, its commit included.
+
+    ``retries`` are the attempts before that did not get their locks; no lock of its DDL was held, waiting for
+    it included, for longer than ``locked_seconds``.
+    """
 
     revision: str
     message: str
     direction: Direction
     duration_seconds: float
+    retries: int = 0
+    locked_seconds: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,20 @@ class Run:
     after: tuple[str, ...]
     applied: tuple[Applied, ...]
     duration_seconds: float
+    aftermath: Aftermath | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What was looked at after a run: names with their schema, as SQL writes them.
+
+    ``not_validated`` are constraints, with their tables; ``analyzed`` tables whose statistics were made anew.
+    """
+
+    invalid_indexes: tuple[str, ...] = ()
+    not_validated: tuple[str, ...] = ()
+    analyzed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +118,87 @@ class Created:
     message: str
     path: Path
     findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Blocking:
+    """A session in our way (pg_stat_activity); ``query`` is cut, its literals masked. None: not to be seen."""
+
+    pid: int
+    role: str
+    application: str
+    state: str
+    age_seconds: float | None
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A statement of ours waits for locks of others."""
+
+    revision: str
+    blockers: tuple[Blocking, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """A revision did not get its locks, was rolled back, and is run again after ``pause_seconds``."""
+
+    revision: str
+    attempt: int
+    pause_seconds: float
+    left_seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A revision that an earlier run left half applied goes on after its statements 1 to ``done``."""
+
+    revision: str
+    done: int
+    at: datetime
+    by: str
+    started: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """An index that a CONCURRENTLY had left INVALID was dropped, to be built again."""
+
+    revision: str
+    index: str
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """How far CREATE INDEX or REINDEX has come (pg_stat_progress_create_index).
+
+    ``done`` of ``total`` are blocks, or tuples, of the present phase; ``waits_for`` is the session whose lock or
+    old snapshot it waits for.
+    """
+
+    revision: str
+    table: str
+    phase: str
+    done: int
+    total: int
+    waits_for: Blocking | None = None
+
+
+Event = Waiting | Retrying | Resumed | Repaired | Building
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A row of the table dbctl_history. ``outcome`` is applied, failed, busy or stopped."""
+
+    at: datetime
+    revision: str
+    direction: str
+    outcome: str
+    duration_seconds: float
+    retries: int
+    by_role: str
+    from_host: str
+    dbctl_version: str

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dbctl.database import ConnInfo, Database
 from dbctl.errors import Refused
+from dbctl.migrate.patience import Patience
 from dbctl.migrate.project import Project
 
 _KEY = """
@@ -36,7 +37,15 @@ class Site:
     project: Project
     database: Database
     address: ConnInfo
-    lock_timeout_seconds: float = 5
+    lock_timeout_seconds: float = 2
+    retry_budget_seconds: float = 0
+
+    @property
+    def patience(self) -> Patience:
+        """How long its statements may wait, where nobody says more."""
+        return Patience(
+            lock_seconds=self.lock_timeout_seconds, retry_budget_seconds=self.retry_budget_seconds
+        )
 
 
 @dataclass(frozen=True, slots=True)

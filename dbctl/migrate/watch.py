@@ -1,25 +1,36 @@
-"""Watches the connections that a project's code opens: their backends, their lock_timeout, their commits."""
+"""Watches the connections that a project's code opens: their backends, their limits, their commits."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 
-_LIMIT = "dbctl_lock_timeout_ms"
+from dbctl.migrate.patience import Kind, Limits, Patience, kind_of
+from dbctl.postgres.sql.placeholders import numbered
+
+if TYPE_CHECKING:
+    from dbctl.migrate.runner.scribe import Scribe
+
+_LIMITS = "dbctl_limits"
 _BACKEND = "dbctl_backend"
-_UNKNOWN = -1
+# When the first statement of the transaction began whose locks others wait for.
+_LOCKED_SINCE = "dbctl_locked_since"
+# transaction_timeout (17) of the server or the role would end a long data step or index in the middle.
 _GREETING = """
-SELECT pg_backend_pid(), set_config('lock_timeout', '{limit_ms}', false),
-       set_config('application_name', 'dbctl migrate', false)
+SELECT pg_backend_pid(), set_config('lock_timeout', '{lock_ms}', false),
+       set_config('application_name', 'dbctl migrate', false),
+       (SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout')
 """
+_LIMIT = "SELECT set_config('lock_timeout', '{lock_ms}', false), set_config('statement_timeout', '{statement_ms}', false)"
 # Written by hand, it goes past SQLAlchemy's own commits.
 _COMMIT = re.compile(r"(^|;)\s*commit\b|^\s*end(\s+(work|transaction))?\s*;?\s*$")
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-_SETTERS = ("lock_timeout", "reset all", "discard all")
+_SETTERS = ("lock_timeout", "statement_timeout", "reset all", "discard all")
 _DRIVERS = ("psycopg", "asyncpg", "pg8000", "sqlalchemy.dialects.postgresql")
 
 
@@ -30,31 +41,38 @@ class Stopped(BaseException):
 class Watch:
     """What happens on the project's connections while it listens; they are told apart from ours by opening later.
 
-    Keeps ``lock_timeout`` at its limit whatever a revision sets, and without one for CONCURRENTLY, which
-    waits for old transactions and leaves an invalid index when it is cut short.
+    Keeps ``lock_timeout`` and ``statement_timeout`` at what ``patience`` says of each statement, whatever a revision
+    sets. A ``scribe`` hears of all that happens, and may put another statement in the place of one. ``locked_seconds``
+    is the longest time that a transaction has held locks of DDL, since ``revision`` was set.
     """
 
-    def __init__(self, lock_timeout_seconds: float) -> None:
-        self._limit_ms = round(lock_timeout_seconds * 1000)
+    def __init__(self, lock_timeout_seconds: float, *, patience: Patience | None = None) -> None:
+        self._patience = patience or Patience(lock_seconds=lock_timeout_seconds)
         self.backends: set[int] = set()
         self.commits = 0
         self.stopped = False
+        self.scribe: Scribe | None = None
+        self.locked_seconds = 0.0
+        # While Alembic writes the version row there is nothing to be decided.
+        self.is_between = False
         self._committing = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Listen to every engine of the process, whoever makes it."""
-        listeners: dict[str, Callable[..., None]] = {
+        listeners: dict[str, Callable[..., Any]] = {
             "connect": self._connected,
             "close": self._closed,
             "before_cursor_execute": self._before,
+            "after_cursor_execute": self._after,
             "commit": self._committed,
             "handle_error": self._failed,
             "rollback": self._rolled_back,
-            "rollback_savepoint": self._rolled_back,
+            "savepoint": self._savepoint,
+            "rollback_savepoint": self._rolled_back_to,
         }
         for name, listener in listeners.items():
-            event.listen(Engine, name, listener)
+            event.listen(Engine, name, listener, retval=name == "before_cursor_execute")
         try:
             yield
         finally:
@@ -65,44 +83,102 @@ class Watch:
         if not type(connection).__module__.startswith(_DRIVERS):
             return
         with closing(connection.cursor()) as cursor:
-            cursor.execute(_GREETING.format(limit_ms=self._limit_ms))
+            cursor.execute(_GREETING.format(lock_ms=round(self._patience.lock_seconds * 1000)))
             record.info[_BACKEND] = cursor.fetchone()[0]
         # Else the session would start inside a transaction, and autocommit_block() could not begin one.
         connection.commit()
-        record.info[_LIMIT] = self._limit_ms
+        record.info[_LIMITS] = None
         self.backends.add(record.info[_BACKEND])
 
     def _closed(self, _connection: Any, record: Any) -> None:
         # Its pid may soon be somebody else's.
         self.backends.discard(record.info.get(_BACKEND))
 
-    def _before(self, connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        info = connection.info
-        if _LIMIT not in info:
-            return
+    def _before(
+        self, connection: Connection, _cursor: Any, sql: str, parameters: Any, context: Any, _many: bool
+    ) -> tuple[str, Any]:
+        if _LIMITS not in connection.info:
+            return sql, parameters
         if self.stopped:
             raise Stopped
-        lowered = statement.lower()
         self._committing = False
-        self.commits += _COMMIT.search(_COMMENT.sub("", lowered)) is not None
-        wanted = 0 if "concurrently" in lowered else self._limit_ms
-        if info[_LIMIT] != wanted:
-            with closing(connection.connection.cursor()) as cursor:
-                cursor.execute(f"SET lock_timeout = {wanted}")
-        sets_it = any(words in lowered for words in _SETTERS)
-        info[_LIMIT] = _UNKNOWN if sets_it else wanted
+        if self.is_between:
+            return sql, parameters
+        self._limit(connection, sql, parameters, context)
+        if _COMMIT.search(_COMMENT.sub("", sql.lower())):
+            self.commits += 1
+            self._let_go(connection)
+        return self.scribe.before(connection, sql, parameters, context) if self.scribe else (sql, parameters)
+
+    def _limit(self, connection: Connection, sql: str, parameters: Any, context: Any) -> None:
+        info = connection.info
+        formats = connection.dialect.paramstyle if parameters or not context.no_parameters else ""
+        kind = kind_of(numbered(sql, formats))
+        if kind is not Kind.SESSION:
+            wanted = self._patience.limits(kind, holds_locks=info.get(_LOCKED_SINCE) is not None)
+            if info[_LIMITS] != wanted:
+                _set_limits(connection, wanted)
+        if kind is Kind.BLOCKING and info.get(_LOCKED_SINCE) is None:
+            info[_LOCKED_SINCE] = time.monotonic()
+        lowered = sql.lower()
+        if any(words in lowered for words in _SETTERS):
+            info[_LIMITS] = None
+
+    def _after(
+        self, connection: Connection, cursor: Any, _sql: str, _parameters: Any, context: Any, _many: bool
+    ) -> None:
+        if _LIMITS not in connection.info:
+            return
+        if getattr(connection.connection.dbapi_connection, "autocommit", False):
+            self._let_go(connection)
+        if self.scribe:
+            self.scribe.after(connection, cursor, context)
 
     def _committed(self, connection: Connection) -> None:
-        self._committing = _LIMIT in connection.info
+        self._committing = _LIMITS in connection.info
         self.commits += self._committing
+        if self._committing:
+            if self.scribe:
+                self.scribe.committing(connection)
+            self._let_go(connection)
+
+    def _let_go(self, connection: Connection) -> None:
+        """What it had locked is free again."""
+        if (since := connection.info.pop(_LOCKED_SINCE, None)) is not None:
+            self.locked_seconds = max(self.locked_seconds, time.monotonic() - since)
 
     def _failed(self, context: ExceptionContext) -> None:
         # The commit's event comes before it: a deferred constraint may still refuse it.
         if context.statement is None:
             self.commits -= self._committing
+            if self._committing and self.scribe:
+                self.scribe.not_committed()
             self._committing = False
+        elif self.scribe:
+            self.scribe.failed(context)
 
-    def _rolled_back(self, connection: Connection, *_: Any) -> None:
+    def _rolled_back(self, connection: Connection) -> None:
         # A lost connection has no info, and asking for it would try to connect again.
-        if not connection.invalidated and _LIMIT in connection.info:
-            connection.info[_LIMIT] = _UNKNOWN
+        if connection.invalidated or _LIMITS not in connection.info:
+            return
+        connection.info[_LIMITS] = None
+        self._let_go(connection)
+        if self.scribe:
+            self.scribe.rolled_back(connection)
+
+    def _savepoint(self, connection: Connection, name: str) -> None:
+        if self.scribe and _LIMITS in connection.info:
+            self.scribe.savepoint(connection, name)
+
+    def _rolled_back_to(self, connection: Connection, name: str, _context: Any) -> None:
+        if connection.invalidated or _LIMITS not in connection.info:
+            return
+        connection.info[_LIMITS] = None
+        if self.scribe:
+            self.scribe.rolled_back_to(connection, name)
+
+
+def _set_limits(connection: Connection, wanted: Limits) -> None:
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(_LIMIT.format(lock_ms=wanted.lock_ms, statement_ms=wanted.statement_ms))
+    connection.info[_LIMITS] = wanted

@@ -100,15 +100,17 @@ async def test_a_revision_that_committed_in_between_may_be_half_applied(site):
     with pytest.raises(MigrationFailed) as caught:
         await up(here, progress=quiet)
     assert caught.value.message == "revision b2 failed: RuntimeError: after the commit"
-    assert "may be half applied; the database is at a1" in caught.value.why
-    assert tables(here.address) == {"a", "b"}
+    assert "half applied: statement 1 is done and noted" in caught.value.why
+    assert "the database is at a1" in caught.value.why
+    assert tables(here.address) == {"a", "b", "dbctl_steps"}
 
 
-async def test_one_transaction_around_all_is_rolled_back_whole(site):
+async def test_each_revision_is_one_transaction_even_where_env_py_opens_one_around_all(site):
     here = site("one_transaction")
-    with pytest.raises(MigrationFailed, match="the whole run was rolled back"):
+    with pytest.raises(MigrationFailed, match="rolled back; the database is at a1"):
         await up(here, progress=quiet)
-    assert tables(here.address) == set()
+    assert tables(here.address) == {"a"}
+    assert (await read_status(here)).current == ("a1",)
 
 
 async def test_a_table_that_somebody_made_is_named(site):
@@ -212,7 +214,7 @@ async def test_the_lock_timeout_is_kept_whatever_a_revision_sets(site):
     here = site("limits")
     await up(here, progress=quiet)
     rows = execute(here.address, "SELECT lock_timeout FROM seen ORDER BY n")
-    assert [limit for (limit,) in rows] == ["2s", "2s", "2s", "0", "2s"]
+    assert [limit for (limit,) in rows] == ["2s", "2s", "2s", "2s", "2s"]
 
 
 async def test_a_lost_connection_names_the_revision_in_flight(site):
@@ -250,9 +252,9 @@ async def test_cancelling_what_committed_already_says_so(site):
     running = asyncio.create_task(up(here, progress=quiet))
     await _asleep(here.address)
     running.cancel()
-    with pytest.raises(MigrationFailed, match="may be half applied; the database is at a1"):
+    with pytest.raises(MigrationFailed, match="half applied: statement 1 is done and noted, .* is at a1"):
         await asyncio.wait_for(running, 10)
-    assert tables(here.address) == {"a", "b"}
+    assert tables(here.address) == {"a", "b", "dbctl_steps"}
 
 
 async def test_an_error_that_env_py_keeps_is_not_lost(site):

@@ -1,0 +1,67 @@
+"""What an earlier run has done of a revision, held against what the revision's code says now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dbctl.errors import Refused
+from dbctl.migrate.runner.steps import Noted
+
+
+class Replay:
+    """The statements of a revision that are done; ``match`` tells of one that comes now whether it is among them."""
+
+    def __init__(self, revision: str, noted: Sequence[Noted]) -> None:
+        self._revision = revision
+        self._noted = list(noted)
+        self._next = 0
+
+    @property
+    def numbered_to(self) -> int:
+        """The highest number among them."""
+        return max((one.number for one in self._noted), default=0)
+
+    def match(self, digest: str, statement: str) -> Noted | None:
+        """The next of them with this digest; what lies between was left out by the code itself.
+
+        None: it is not among them. Raises Refused where that may mean to change data twice: code that looks for
+        itself what is there (``checkfirst``) leaves out what makes a table or a type, and PostgreSQL refuses to
+        make one twice; nothing refuses to add rows twice.
+        """
+        for place in range(self._next, len(self._noted)):
+            if self._noted[place].digest == digest:
+                self._next = place + 1
+                return self._checked(self._noted[place])
+        left = [one for one in self._noted[self._next :] if one.is_data and one.state != "undone"]
+        if left:
+            raise Refused(
+                f"revision {self._revision} can't be resumed: it goes another way than before",
+                why=f"statement {left[0].number}, which is done, was `{left[0].statement}`; now comes `{statement}`",
+                hint=_ways_out(self._revision),
+            )
+        return None
+
+    def _checked(self, noted: Noted) -> Noted:
+        if noted.returns_rows and noted.state == "done":
+            raise Refused(
+                f"revision {self._revision} can't be resumed: the rows that a statement gave back are not kept",
+                why=f"statement {noted.number}, which is done, is `{noted.statement}`",
+                hint=_ways_out(self._revision),
+            )
+        return noted
+
+
+def unclear(noted: Noted) -> Refused:
+    """For a statement outside of transactions that was started, and whose end nobody saw."""
+    return Refused(
+        f"revision {noted.revision} can't be resumed: nobody knows whether a statement came to its end",
+        why=f"statement {noted.number}, started {noted.noted_at:%Y-%m-%d %H:%M %Z}, is `{noted.statement}`",
+        hint=_ways_out(noted.revision),
+    )
+
+
+def _ways_out(revision: str) -> str:
+    return (
+        f"finish it by hand and `dbctl migrate stamp {revision}`, or undo by hand what is done"
+        f" and `dbctl migrate up --rerun {revision}`"
+    )

@@ -1,0 +1,334 @@
+"""Notes what a revision has done when it commits before its end, and leaves out what an earlier run has done."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection, ExceptionContext
+
+from dbctl.errors import Refused
+from dbctl.migrate.model import Direction, Event, Repaired, Resumed
+from dbctl.migrate.runner.acts import Act, Memory, read_act
+from dbctl.migrate.runner.invalid import Repair
+from dbctl.migrate.runner.replay import Replay, unclear
+from dbctl.migrate.runner.steps import Noted, Step, StepsTable
+from dbctl.migrate.trace.asking import Asking
+from dbctl.postgres.sql.operations import CreateIndex, DetachPartition, Drop, Reindex, Vacuum
+
+_TO_SAVEPOINT = re.compile(
+    r"rollback\s+(?:work\s+|transaction\s+)?to\s+(?:savepoint\s+)?(\S+)", re.IGNORECASE
+)
+_SAVEPOINT = re.compile(r"^\s*savepoint\s+([^\s;]+)", re.IGNORECASE)
+# Where it failed, it did nothing.
+_ALL_OR_NOTHING_LEFT_OPEN = (CreateIndex, Drop, Reindex, DetachPartition)
+Hear = Callable[[Event], None]
+
+
+@dataclass(slots=True)
+class _Running:
+    """A statement between its two events. ``wrapped`` in a transaction of ours, or ``started`` outside of any."""
+
+    act: Act
+    step: Step
+    wrapped: bool = False
+    started: bool = False
+
+
+@dataclass(slots=True)
+class _Open:
+    """What a transaction has done that is not committed; ``savepoints`` say how much there was at each."""
+
+    steps: list[Step] = field(default_factory=list)
+    savepoints: dict[str, int] = field(default_factory=dict)
+
+
+class Scribe:
+    """Follows the revision in flight by SQLAlchemy's events.
+
+    A statement that is committed while the revision's own code still runs is noted in its own transaction. At
+    the next attempt the code runs again from its start; of what it says, SELECTs run, and what is noted does not.
+    """
+
+    def __init__(self, hear: Hear) -> None:
+        self._hear = hear
+        self._table: StepsTable | None = None
+        self._may_note = False
+        self._noted: dict[tuple[str, str], list[Noted]] = defaultdict(list)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._revision, self._direction = "", ""
+        self._number = 0
+        self._rows = self._written_last = 0
+        # Whether the last of the rows is of a statement that was started.
+        self._is_alone = False
+        self._replay: Replay | None = None
+        self._memory = Memory()
+        self._running: dict[int, _Running] = {}
+        self._open: dict[int, _Open] = defaultdict(_Open)
+        self.is_unnoted = False
+        self._in_body = False
+
+    @property
+    def done(self) -> int:
+        """How many statements of the revision in flight are committed and noted."""
+        return self._rows - self._is_alone
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether anything of it stays, be it a statement whose end nobody knows."""
+        return self._rows > 0
+
+    def opened(self, connection: Connection, schema: str) -> None:
+        """A run begins: read what the last one has left, and whether we may write there."""
+        self._table = StepsTable(schema)
+        self._may_note, rows = self._table.find(Asking(connection))
+        self._noted.clear()
+        for row in rows:
+            self._noted[row.revision, row.direction].append(row)
+
+    def check_direction(self, direction: Direction) -> None:
+        """Raise Refused where a revision is half way in the other direction."""
+        for revision, other in self._noted:
+            if other != direction:
+                raise Refused(
+                    f"revision {revision} is half way {other}: go on in that direction first",
+                    why=f"its statements 1 to {len(self._noted[revision, other])} are done (dbctl_steps)",
+                    hint=f"`dbctl migrate {other}` finishes it",
+                )
+
+    def forget(self, connection: Connection, revision: str | None) -> bool:
+        """Let a revision run from its start again (None: all of them); False where nothing was noted of it."""
+        keys = [key for key in self._noted if revision in (None, key[0])]
+        for key in keys:
+            assert self._table is not None  # noqa: S101 - what was read was read from it
+            self._table.forget(Asking(connection), *key)
+            del self._noted[key]
+        return bool(keys)
+
+    def begin(self, revision: str, direction: Direction) -> None:
+        """The code of a revision is about to run."""
+        self._forget()
+        self._revision, self._direction, self._in_body = revision, str(direction), True
+        noted = self._noted.pop((revision, self._direction), [])
+        if noted:
+            self._replay = Replay(revision, noted)
+            self._number, self._rows = self._replay.numbered_to, len(noted)
+            last = noted[-1]
+            self._is_alone = last.state == "started"
+            done = sum(one.state == "done" for one in noted)
+            self._hear(
+                Resumed(
+                    revision,
+                    done,
+                    last.noted_at,
+                    f"{last.by_role} on {last.from_host}",
+                    started=last.state == "started",
+                )
+            )
+
+    def finish(self, connection: Connection) -> None:
+        """Its code is over: what is noted of it goes in the transaction that writes the version row."""
+        self._in_body = False
+        if self._rows and not _is_autocommit(connection):
+            self._remove(connection)
+
+    def leave(self) -> None:
+        """Its code has failed: what comes now is not its own."""
+        self._in_body = False
+
+    def over(self, connection: Connection) -> None:
+        """The version row is committed."""
+        if self._rows:
+            self._remove(connection)
+        self._forget()
+
+    def _remove(self, connection: Connection) -> None:
+        assert self._table is not None  # noqa: S101 - begin comes after opened
+        self._table.forget(Asking(connection), self._revision, self._direction)
+        self._rows = 0
+
+    def before(self, connection: Connection, sql: str, parameters: Any, context: Any) -> tuple[str, Any]:
+        """A statement is about to be sent: note it, or put another in its place where it was done before."""
+        if not self._in_body:
+            return sql, parameters
+        formats = connection.dialect.paramstyle if parameters or not context.no_parameters else ""
+        act = read_act(sql, parameters, formats)
+        if act.controls:
+            self._controlled(connection, act)
+        if not self._memory.is_to_be_noted(act):
+            return sql, parameters
+        asking = Asking(connection)
+        noted = self._replay.match(act.digest, act.shown) if self._replay else None
+        is_autocommit = _is_autocommit(connection)
+        affected = self._known(asking, act, noted, is_autocommit=is_autocommit)
+        if noted and noted.state == "undone":
+            return sql, parameters
+        if affected is not None:
+            self._is_alone &= not (noted and noted.state == "started")
+            return _in_its_place(affected, parameters)
+        self._number = noted.number if noted else self._number + 1
+        step = Step(self._number, act.digest, act.is_data, act.returns_rows, act.shown)
+        running = _Running(act, step)
+        if is_autocommit and self._may_note:
+            self._begin_alone(asking, running, is_noted=noted is not None)
+        self.is_unnoted |= is_autocommit and not self._may_note
+        self._running[id(context)] = running
+        return sql, parameters
+
+    def _known(self, asking: Asking, act: Act, noted: Noted | None, *, is_autocommit: bool) -> int | None:
+        """The rowcount of a statement that is done already; None: it has to be run."""
+        create = next((one for one in act.operations if isinstance(one, CreateIndex)), None)
+        repair = Repair(asking, lambda index: self._hear(Repaired(self._revision, index)))
+        if noted and noted.state != "started":
+            return noted.affected
+        may_drop = is_autocommit and create is not None and create.concurrently
+        if create and (create.concurrently or create.if_not_exists):
+            index = repair.before_index(create, explained=noted is not None, may_drop=may_drop)
+            return 0 if noted and index else None
+        for one in act.operations:
+            if isinstance(one, Reindex) and one.concurrently and is_autocommit:
+                repair.before_reindex(one)
+        return self._came_to_its_end(repair, act, noted) if noted else None
+
+    def _came_to_its_end(self, repair: Repair, act: Act, noted: Noted) -> int | None:
+        match act.operations:
+            case (Reindex() | Vacuum(),):
+                return None
+            case (Drop() as drop,):
+                return 0 if repair.is_gone(drop) else None
+            case (DetachPartition() as detach,):
+                is_detached = repair.is_detached(detach)
+                if is_detached is not None:
+                    return 0 if is_detached else None
+        raise unclear(noted)
+
+    def _begin_alone(self, asking: Asking, running: _Running, *, is_noted: bool) -> None:
+        if running.act.is_wrappable:
+            asking.run("BEGIN")
+            running.wrapped = True
+            return
+        running.started = self._is_alone = True
+        if not is_noted:
+            self._write(asking, [replace(running.step, state="started")])
+
+    def after(self, connection: Connection, cursor: Any, context: Any) -> None:
+        """A statement has run."""
+        running = self._running.pop(id(context), None)
+        if running is None:
+            return
+        asking = Asking(connection)
+        step = replace(running.step, affected=max(int(cursor.rowcount), 0))
+        if running.wrapped:
+            try:
+                self._write(asking, [step])
+                asking.run("COMMIT")
+            except BaseException:
+                self.not_committed()
+                _undo(asking)
+                raise
+        elif running.started:
+            assert self._table is not None  # noqa: S101 - it was written there
+            self._table.finish(asking, self._revision, self._direction, step)
+            self._is_alone = False
+        elif not _is_autocommit(connection):
+            self._of(connection).steps.append(step)
+
+    def failed(self, context: ExceptionContext) -> None:
+        """A statement has failed."""
+        running = self._running.pop(id(context.execution_context), None)
+        connection = context.connection
+        if running is None or connection is None or connection.closed or connection.invalidated:
+            return
+        asking = Asking(connection)
+        if running.wrapped:
+            _undo(asking)
+        elif not running.started:
+            # A savepoint may have caught it: then it will come, and fail, at the next attempt too.
+            self._of(connection).steps.append(replace(running.step, state="undone"))
+        elif not running.act.may_commit:
+            keeps = any(isinstance(one, _ALL_OR_NOTHING_LEFT_OPEN) for one in running.act.operations)
+            if not keeps and self._table is not None:
+                with suppress(Exception):
+                    self._table.forget(asking, self._revision, self._direction, running.step.number)
+                    self._rows -= 1
+                    self._is_alone = False
+
+    def committing(self, connection: Connection) -> None:
+        """The transaction is about to be committed: note in it what it has done."""
+        if not self._in_body or _is_autocommit(connection):
+            return
+        self._written_last = 0
+        opened = self._open.pop(id(connection.connection.dbapi_connection), None)
+        if opened and opened.steps:
+            if self._may_note:
+                self._write(Asking(connection), opened.steps)
+            else:
+                self.is_unnoted = True
+
+    def not_committed(self) -> None:
+        """The commit that was about to come was refused, by a deferred constraint: its rows are gone with it."""
+        self._rows -= self._written_last
+        self._written_last = 0
+
+    def rolled_back(self, connection: Connection) -> None:
+        """What the transaction did did not happen."""
+        if self._in_body and not connection.invalidated:
+            self._open.pop(id(connection.connection.dbapi_connection), None)
+
+    def savepoint(self, connection: Connection, name: str) -> None:
+        """A savepoint was set."""
+        if self._in_body:
+            opened = self._of(connection)
+            opened.savepoints[name] = len(opened.steps)
+
+    def rolled_back_to(self, connection: Connection, name: str) -> None:
+        """What was done since that savepoint did not happen."""
+        if self._in_body and not connection.invalidated:
+            opened = self._of(connection)
+            place = opened.savepoints.get(name, 0)
+            opened.steps[place:] = [replace(step, state="undone") for step in opened.steps[place:]]
+
+    def _controlled(self, connection: Connection, act: Act) -> None:
+        """COMMIT, ROLLBACK and savepoints that SQL says, past SQLAlchemy's own."""
+        for action in act.controls:
+            if action in ("commit", "prepare"):
+                self.committing(connection)
+            elif action == "rollback":
+                self.rolled_back(connection)
+            elif action == "rollback to" and (found := _TO_SAVEPOINT.search(act.sql)):
+                self.rolled_back_to(connection, found[1].rstrip(";"))
+            elif found := _SAVEPOINT.match(act.sql):
+                self.savepoint(connection, found[1])
+
+    def _write(self, asking: Asking, steps: list[Step]) -> None:
+        assert self._table is not None  # noqa: S101 - begin comes after opened
+        self._table.write(asking, self._revision, self._direction, steps)
+        self._rows += len(steps)
+        self._written_last = len(steps)
+
+    def _of(self, connection: Connection) -> _Open:
+        return self._open[id(connection.connection.dbapi_connection)]
+
+
+def _is_autocommit(connection: Connection) -> bool:
+    return bool(getattr(connection.connection.dbapi_connection, "autocommit", False))
+
+
+def _in_its_place(affected: int, parameters: Any) -> tuple[str, Any]:
+    """A statement that does nothing and has this rowcount."""
+    sql = f"SELECT FROM generate_series(1, {affected:d})"
+    several = isinstance(parameters, list)
+    one = parameters[0] if several and parameters else parameters
+    nothing: Any = {} if isinstance(one, dict) else ()
+    return sql, [nothing] if several else nothing
+
+
+def _undo(asking: Asking) -> None:
+    with suppress(Exception):
+        asking.run("ROLLBACK")
