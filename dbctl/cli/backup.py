@@ -39,7 +39,7 @@ async def create(run: Invocation) -> None:
     from dbctl.backup.create import create_backup
     from dbctl.cli.output.views import backup as views
 
-    target, settings = await run.target(), run.loaded.settings.backup
+    target, settings = await run.target(direct=True), run.loaded.settings.backup
     with run.progress("Dumping", unit="bytes") as progress:
         made = await create_backup(target, open_folder(run), settings, progress=progress, say=run.say)
     run.say(views.sentence(made))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,49 +12,24 @@ from dbctl.cli.migrate_group import (
     Config,
     Extra,
     Section,
-    Sql,
     Wait,
     group,
     open_site,
     read_project,
-    teller,
 )
 from dbctl.cli.migrate_lint import lint
 from dbctl.cli.migrate_new import new
 from dbctl.cli.migrate_plan import plan
+from dbctl.cli.migrate_up import up
 from dbctl.cli.migrate_verify import check, verify
+
+if TYPE_CHECKING:
+    from dbctl.migrate.model import Ran
 
 app = group.app
 
 
-@group.command("up", emits="report", writes=True)
-async def up(
-    run: Invocation,
-    revision: Annotated[str, typer.Argument(help="An id, +1, head, heads or label@head.")] = "heads",
-    *,
-    config: Config = None,
-    name: Section = "alembic",
-    x: Extra = None,
-    sql: Sql = False,
-    wait: Wait = 0,
-) -> None:
-    """Apply all revisions up to REVISION, each in its own transaction, with only one runner at a time.
-
-    Example: dbctl migrate up --env staging --wait 60
-    """
-    from dbctl.cli.output.views import migrate as view
-    from dbctl.migrate import author, model, runner
-
-    project = read_project(run, config, name, x)
-    if sql:
-        return run.emit(
-            await author.write_sql(project, model.Direction.UP, revision), view.script, always=True
-        )
-    async with open_site(run, project, write="applies migrations") as site:
-        done = await runner.up(site, revision, progress=teller(run), wait_seconds=wait)
-    return run.emit(done, view.run)
-
-
+group.command("up", emits="report", writes=True)(up)
 group.command("down", emits="report", writes=True, passes=True)(down)
 
 
@@ -83,16 +58,35 @@ async def status(
 
 
 @group.command("history", emits="list")
-def history(run: Invocation, *, config: Config = None, name: Section = "alembic") -> None:
+async def history(
+    run: Invocation,
+    *,
+    runs: Annotated[
+        bool, typer.Option("--runs", help="Who ran which of them when, from the table dbctl_history.")
+    ] = False,
+    config: Config = None,
+    name: Section = "alembic",
+) -> None:
     """List the project's revisions, newest first. Needs no database and imports nothing of the project.
 
     Example: dbctl migrate history --format json
+
+    Example: dbctl migrate history --runs --env production
     """
     from dbctl.cli.output.views import migrate as view
     from dbctl.migrate.revisions import read_graph
 
+    if runs:
+        return run.emit(await _read_runs(run), view.runs)
     graph = read_graph(read_project(run, config, name, None))
-    run.emit(graph.revisions[::-1], view.history)
+    return run.emit(graph.revisions[::-1], view.history)
+
+
+async def _read_runs(run: Invocation) -> tuple[Ran, ...]:
+    from dbctl.migrate.runner.history import read_history
+
+    async with run.database() as database, database.connect() as connection:
+        return await read_history(connection)
 
 
 group.command("new", emits="list")(new)

@@ -9,6 +9,7 @@ import typer
 
 from dbctl.cli.command import Invocation
 from dbctl.cli.migrate_group import Config, Extra, Section, Sql, Wait, open_site, read_project, teller
+from dbctl.cli.migrate_run import run_options
 
 if TYPE_CHECKING:
     from dbctl.migrate.loss.look import Look, LookRequest
@@ -76,7 +77,10 @@ async def down(
         looking.check(seen.outlook, accepted=accept_loss)
         await _confirm(run, site, seen)
         folder = None if no_save else (save_to or run.loaded.path(run.loaded.settings.migrate.save_to))
-        done = await undo(site, seen, save_to=folder, progress=teller(run), wait_seconds=wait)
+        with run_options(run) as options:
+            done = await undo(
+                site, seen, save_to=folder, progress=teller(run), wait_seconds=wait, options=options
+            )
     return run.emit(done, view.undone)
 
 

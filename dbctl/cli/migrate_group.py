@@ -51,9 +51,10 @@ async def open_site(run: Invocation, project: Project, *, write: str = "") -> As
     """The project at the environment's database, its password in hand for env.py."""
     from dbctl.migrate.site import Site
 
-    async with run.database(write=write) as database:
-        address = await (await run.target()).with_password()
-        yield Site(project, database, address, run.loaded.settings.migrate.lock_timeout)
+    ours = run.loaded.settings.migrate
+    async with run.database(write=write, direct=True) as database:
+        address = await (await run.target(direct=True)).with_password()
+        yield Site(project, database, address, ours.lock_timeout, ours.retry_budget)
 
 
 def teller(run: Invocation) -> Callable[[Step], None]:

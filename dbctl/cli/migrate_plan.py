@@ -61,7 +61,7 @@ async def plan(
     if out is not None:
         saved.check_file(out)
     project = read_project(run, config, name, x)
-    request = _request(run, revision, (isolated, time_limit, rows, allow_network), scratch_url)
+    request = plan_request(run, revision, (isolated, time_limit, rows, allow_network), scratch_url)
     async with open_site(run, project) as site:
         made = await make.plan(site, request, tell=run.say)
     if out is not None:
@@ -70,9 +70,10 @@ async def plan(
     verdict.check(made)
 
 
-def _request(
+def plan_request(
     run: Invocation, revision: str, options: tuple[bool, float | None, bool, bool], scratch_url: str | None
 ) -> PlanRequest:
+    """What to plan; ``options`` are isolated, time limit, rows and network, as on the command line."""
     import os
 
     from dbctl.database.conninfo import parse_conninfo

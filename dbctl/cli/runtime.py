@@ -31,7 +31,7 @@ class Invocation:
             from dbctl.cli.output.emit import check_output
 
             check_output(common.output)
-        self._target: Target | None = None
+        self._targets: dict[bool, Target] = {}
         self._confirmed = False
 
     @cached_property
@@ -52,20 +52,22 @@ class Invocation:
             self.say(f"warning: {warning}")
         return loaded
 
-    async def target(self) -> Target:
-        """The environment's database; starts the embedded server where the settings ask for it."""
-        if self._target is None:
+    async def target(self, *, direct: bool = False) -> Target:
+        """The environment's database; ``direct``: past a pooler. Starts the embedded server where it is asked for."""
+        if direct not in self._targets:
             from dbctl.database import resolve_target
 
-            self._target = await resolve_target(self.loaded)
-        return self._target
+            self._targets[direct] = await resolve_target(self.loaded, direct=direct)
+        return self._targets[direct]
 
     @asynccontextmanager
-    async def database(self, *, write: str = "", **changes: float) -> AsyncIterator[Database]:
+    async def database(
+        self, *, write: str = "", direct: bool = False, **changes: float
+    ) -> AsyncIterator[Database]:
         """The open database; ``write`` says what will change, ``changes`` are keys of [database]."""
         if write:
             await self.announce_write(write)
-        async with (await self.target()).open(application_name="dbctl", **changes) as database:
+        async with (await self.target(direct=direct)).open(application_name="dbctl", **changes) as database:
             if self.common.verbose:
                 from dbctl.cli.verbose import show_statements
 

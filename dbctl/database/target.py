@@ -56,20 +56,26 @@ def uses_embedded(loaded: Loaded) -> bool:
     return loaded.settings.server == "embedded" and loaded.settings.database.url is None
 
 
-async def resolve_target(loaded: Loaded, environ: Mapping[str, str] | None = None) -> Target:
-    """Where the environment's database is. Starts the embedded server where the settings ask for it."""
+async def resolve_target(
+    loaded: Loaded, environ: Mapping[str, str] | None = None, *, direct: bool = False
+) -> Target:
+    """Where the environment's database is; ``direct``: past a pooler, where there is one.
+
+    Starts the embedded server where the settings ask for it.
+    """
     environ = os.environ if environ is None else environ
     if uses_embedded(loaded):
         conninfo = ConnInfo(await asyncio.to_thread(start_embedded, loaded))
     else:
-        conninfo = configured_conninfo(loaded, environ)
+        conninfo = configured_conninfo(loaded, environ, direct=direct)
     return Target(loaded.environment, conninfo, loaded, password_source(conninfo, loaded.settings.database))
 
 
-def configured_conninfo(loaded: Loaded, environ: Mapping[str, str]) -> ConnInfo:
-    """What ``database.url`` and libpq's variables say; nothing is started or asked."""
+def configured_conninfo(loaded: Loaded, environ: Mapping[str, str], *, direct: bool = False) -> ConnInfo:
+    """What ``database.url`` (``direct``: ``database.direct_url``, if set) and libpq's variables say; asks nobody."""
     settings = loaded.settings.database
-    if settings.url is None:
+    url = (settings.direct_url if direct else None) or settings.url
+    if url is None:
         raise SettingsError(
             f"environment {loaded.environment!r} has no database",
             why="database.url is not set",
@@ -77,7 +83,7 @@ def configured_conninfo(loaded: Loaded, environ: Mapping[str, str]) -> ConnInfo:
         )
     tls = {name: getattr(settings, name) for name in ("sslmode", "sslrootcert", "sslcert", "sslkey")}
     return parse_conninfo(
-        settings.url.get_secret_value(),
+        url.get_secret_value(),
         environ=environ,
         settings={name: str(value) for name, value in tls.items() if value is not None},
     )

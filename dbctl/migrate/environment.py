@@ -22,6 +22,7 @@ from dbctl.database import ConnInfo
 from dbctl.errors import SettingsError
 from dbctl.migrate.project import Project
 from dbctl.migrate.streams import project_output
+from dbctl.postgres.own_tables import OWN_TABLES
 
 Steps = Callable[[Any, MigrationContext], Iterable[MigrationStep]]
 _ASYNC = re.compile(r"\b(async_engine_from_config|create_async_engine|AsyncEngine)\b")
@@ -97,12 +98,26 @@ class Environment:
 
     def _configure(self, context: EnvironmentContext, configure: Callable[..., None]) -> Callable[..., None]:
         def configured(connection: Connection | None = None, *rest: Any, **options: Any) -> None:
-            configure(connection, *rest, **options | {"transaction_per_migration": True})
+            ours = {
+                "transaction_per_migration": True,
+                "include_name": _without_own(options.get("include_name")),
+            }
+            configure(connection, *rest, **options | ours)
             self.version_table_schema = options.get("version_table_schema")
             if self.on_connect and connection is not None and not context.is_offline_mode():
                 self.on_connect(connection)
 
         return configured
+
+
+def _without_own(given: Callable[..., bool] | None) -> Callable[..., bool]:
+    """What autogenerate is to look at: not at the tables that dbctl keeps."""
+
+    def included(name: str | None, kind: str, parents: Any) -> bool:
+        is_own = kind == "table" and name in OWN_TABLES
+        return not is_own and (given is None or given(name, kind, parents))
+
+    return included
 
 
 def make_environment(project: Project, address: ConnInfo | None, **options: Any) -> Environment:

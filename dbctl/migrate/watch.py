@@ -20,12 +20,16 @@ _LIMITS = "dbctl_limits"
 _BACKEND = "dbctl_backend"
 # When the first statement of the transaction began whose locks others wait for.
 _LOCKED_SINCE = "dbctl_locked_since"
-# transaction_timeout (17) of the server or the role would end a long data step or index in the middle.
+# transaction_timeout (17) of the server or the role would end a long data step or index in the middle. Where we
+# are killed, the server looks after us in vain, and ends the statement (14).
 _GREETING = """
 SELECT pg_backend_pid(), set_config('lock_timeout', '{lock_ms}', false),
        set_config('application_name', 'dbctl migrate', false),
-       (SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout')
+       (SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'),
+       (SELECT set_config(name, '{look_ms}', false) FROM pg_settings
+         WHERE name = 'client_connection_check_interval' AND version() LIKE '%linux%')
 """
+_LOOK_MS = 2000
 _LIMIT = "SELECT set_config('lock_timeout', '{lock_ms}', false), set_config('statement_timeout', '{statement_ms}', false)"
 # Written by hand, it goes past SQLAlchemy's own commits.
 _COMMIT = re.compile(r"(^|;)\s*commit\b|^\s*end(\s+(work|transaction))?\s*;?\s*$")
@@ -83,7 +87,8 @@ class Watch:
         if not type(connection).__module__.startswith(_DRIVERS):
             return
         with closing(connection.cursor()) as cursor:
-            cursor.execute(_GREETING.format(lock_ms=round(self._patience.lock_seconds * 1000)))
+            lock_ms = round(self._patience.lock_seconds * 1000)
+            cursor.execute(_GREETING.format(lock_ms=lock_ms, look_ms=_LOOK_MS))
             record.info[_BACKEND] = cursor.fetchone()[0]
         # Else the session would start inside a transaction, and autocommit_block() could not begin one.
         connection.commit()

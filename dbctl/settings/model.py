@@ -89,6 +89,9 @@ class DatabaseSettings(Section):
     """Where the database is, how to prove who we are, and how long to wait for it. Seconds throughout."""
 
     url: SecretStr | None = Field(None, description="a URL or key=value string, as libpq takes it")
+    direct_url: SecretStr | None = Field(
+        None, description="past a pooler, straight to the server: for migrations and backups"
+    )
     password: SecretStr | None = Field(None, description="better: a passfile or password_command")
     password_command: Words = Field(
         (), repr=False, description="a command that prints the password, run for each new connection"
@@ -125,7 +128,27 @@ class MigrateSettings(Section):
         pattern=r"^([\w.]+:\w+)?$",
         description="package.module:function that env.py runs in (an application's context, a thread)",
     )
-    lock_timeout: Seconds = Field(5, description="how long a statement of a revision may wait for a lock")
+    lock_timeout: Seconds = Field(
+        2, description="how long blocking DDL may wait for a lock, and all behind it"
+    )
+    data_lock_timeout: Seconds = Field(
+        30, description="the same for INSERT, UPDATE, DELETE, which block no table"
+    )
+    ddl_timeout: Seconds = Field(
+        0, description="how long one statement of blocking DDL may run; 0 is for ever"
+    )
+    data_timeout: Seconds = Field(0, description="the same for INSERT, UPDATE, DELETE, SELECT")
+    concurrent_timeout: Seconds = Field(
+        0, description="the same for CONCURRENTLY, VALIDATE, VACUUM, their waiting included"
+    )
+    retry_budget: Seconds = Field(
+        600, description="how long a revision is run again and again that does not get its locks"
+    )
+    plan: bool = Field(default=True, description="make a plan before `up`, and refuse its dangers")
+    history: bool = Field(default=True, description="note each revision in the table dbctl_history")
+    max_replica_lag: Seconds = Field(
+        0, description="refuse to begin while a replica is further behind; 0 is any"
+    )
     url_variables: Names = Field(
         ("DATABASE_URL",),
         description="variables that lead the project to its database: on scratch, to scratch",

@@ -24,9 +24,9 @@ def quiet(_step: Step) -> None:
 
 
 def tables(conninfo: ConnInfo, schema: str = "public") -> set[str]:
-    """The tables there are, version table left out."""
+    """The tables there are, version table and history left out."""
     rows = execute(conninfo, f"SELECT tablename FROM pg_tables WHERE schemaname = '{schema}'")
-    return {name for (name,) in rows} - {"alembic_version"}
+    return {name for (name,) in rows} - {"alembic_version", "dbctl_history"}
 
 
 @pytest.fixture

@@ -252,7 +252,7 @@ async def test_cancelling_what_committed_already_says_so(site):
     running = asyncio.create_task(up(here, progress=quiet))
     await _asleep(here.address)
     running.cancel()
-    with pytest.raises(MigrationFailed, match="half applied: statement 1 is done and noted, .* is at a1"):
+    with pytest.raises(MigrationFailed, match=r"half applied: statement 1 is done and noted, .* is at a1"):
         await asyncio.wait_for(running, 10)
     assert tables(here.address) == {"a", "b", "dbctl_steps"}
 

@@ -13,8 +13,8 @@ from dbctl import __version__
 from dbctl.migrate.model import Direction, Ran
 from dbctl.migrate.trace.asking import Asking
 from dbctl.postgres.identifiers import quote_identifier
+from dbctl.postgres.own_tables import HISTORY
 
-HISTORY_TABLE = "dbctl_history"
 _COLUMNS = """
     id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
     revision text NOT NULL, direction text NOT NULL, outcome text NOT NULL, duration_seconds float8 NOT NULL,
@@ -33,9 +33,14 @@ _MAY_WRITE = """
 SELECT CASE WHEN to_regclass(CAST(:name AS text)) IS NULL THEN has_schema_privilege(CAST(:schema AS text), 'CREATE')
             ELSE has_table_privilege(CAST(:name AS text), 'INSERT') END
 """
+_SCHEMAS = """
+SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relname = :name AND c.relkind = 'r' AND has_schema_privilege(n.oid, 'USAGE')
+   AND has_table_privilege(c.oid, 'SELECT')
+"""
 _READ = """
 SELECT at, revision, direction, outcome, duration_seconds, retries, by_role, from_host, dbctl_version
-  FROM {table} ORDER BY id DESC LIMIT CAST(:most AS int)
+  FROM {table} ORDER BY id DESC LIMIT {most}
 """
 
 
@@ -77,18 +82,18 @@ class History:
             return
 
 
-async def read_history(connection: AsyncConnection, schema: str, most: int = 100) -> tuple[Ran, ...]:
-    """The last runs, newest first; empty where there is no history."""
-    table = table_name(schema)
-    if await connection.scalar(text("SELECT to_regclass(:name)"), {"name": table}) is None:
-        return ()
-    rows = await connection.execute(text(_READ.format(table=table)), {"most": most})
-    return tuple(Ran(**row._mapping) for row in rows)  # noqa: SLF001 - SQLAlchemy's public name for it
+async def read_history(connection: AsyncConnection, most: int = 100) -> tuple[Ran, ...]:
+    """The last runs, newest first, of whatever schema; empty where there is no history, or we may not read it."""
+    found: list[Ran] = []
+    for schema in await connection.scalars(text(_SCHEMAS), {"name": HISTORY}):
+        sql = _READ.format(table=table_name(schema), most=int(most))
+        found += [Ran(**row._mapping) for row in await connection.exec_driver_sql(sql)]  # noqa: SLF001
+    return tuple(sorted(found, key=lambda one: one.at, reverse=True)[:most])
 
 
 def table_name(schema: str) -> str:
     """The table's name for SQL."""
-    return f"{quote_identifier(schema)}.{quote_identifier(HISTORY_TABLE)}"
+    return f"{quote_identifier(schema)}.{quote_identifier(HISTORY)}"
 
 
 def _values(

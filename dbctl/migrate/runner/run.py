@@ -17,7 +17,7 @@ from dbctl.migrate.environment import Environment, Steps, make_environment
 from dbctl.migrate.interrupt import run_watched
 from dbctl.migrate.model import Blocking, Direction, Event, Retrying, Run
 from dbctl.migrate.patience import Patience
-from dbctl.migrate.runner.aftermath import look_after
+from dbctl.migrate.runner.aftermath import look_after, read_files
 from dbctl.migrate.runner.history import History
 from dbctl.migrate.runner.journal import Journal, Progress
 from dbctl.migrate.runner.retry import Budget, reason_to_retry
@@ -43,25 +43,24 @@ class RunOptions:
     """How a run goes. ``hear`` is told of waits, retries and repairs, in any thread; ``rerun`` names a half
     applied revision whose code runs from its start again; ``history`` keeps the table dbctl_history.
 
-    ``patience`` is else that of the site. ``rewritten`` are tables (schema.name) that get new statistics at the end.
+    ``patience`` is else that of the site.
     """
 
     patience: Patience | None = None
     history: bool = False
     rerun: str | None = None
-    rewritten: tuple[str, ...] = ()
     hear: Callable[[Event], None] = field(default=_deaf)
 
 
 async def up(
     site: Site,
-    revision: str = "heads",
+    revision: str | tuple[str, ...] = "heads",
     *,
     progress: Progress,
     wait_seconds: float | None = 0,
     options: RunOptions | None = None,
 ) -> Run:
-    """Apply all up to ``revision``: an id, a part of one, ``+1``, ``head``, ``heads``, ``label@head``.
+    """Apply all up to ``revision``: an id, a part of one, ``+1``, ``head``, ``heads``, ``label@head``; or several ids.
 
     Raises Busy (another run, or a lock), Refused, UsageError, MigrationFailed, ConnectionLost; what was
     applied before stays applied. ``progress`` hears of each revision before it runs, in the project's thread.
@@ -71,8 +70,9 @@ async def up(
     """
 
     def plan(journal: Journal, script: ScriptDirectory) -> Steps:
-        # Alembic's own commands call the same functions of the script directory.
-        return partial(journal.revisions, Direction.UP, partial(script._upgrade_revs, revision))  # noqa: SLF001
+        # Alembic's own commands call the same functions of the script directory, with one target; they take several.
+        choose: Any = partial(script._upgrade_revs, revision) if revision else lambda _: []  # type: ignore[arg-type]  # noqa: SLF001
+        return partial(journal.revisions, Direction.UP, choose)
 
     return await _run(site, plan, progress, wait_seconds, options or RunOptions())
 
@@ -163,7 +163,7 @@ class _Attempts:
     async def run(self, work: Callable[[], None]) -> Run:
         journal, guard = self.journal, self.guard
         sight = Sight(guard, self.watch, lambda: journal.in_flight, self.options.hear)
-        started = time.monotonic()
+        started, files = time.monotonic(), await read_files(guard)
         try:
             while not await self._attempt(work, sight):
                 pass
@@ -176,7 +176,7 @@ class _Attempts:
             raise ConnectionLost(
                 "the revisions were applied, but the server is gone", hint="`dbctl migrate status`"
             )
-        aftermath = await look_after(guard, self.options.rewritten) if journal.applied else None
+        aftermath = await look_after(guard, files) if journal.applied else None
         return Run(journal.before, after, tuple(journal.applied), time.monotonic() - started, aftermath)
 
     async def _attempt(self, work: Callable[[], None], sight: Sight) -> bool:

@@ -20,8 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dbctl.migrate.trace.asking import Asking, document
 from dbctl.postgres.identifiers import quote_identifier
+from dbctl.postgres.own_tables import STEPS
 
-STEPS_TABLE = "dbctl_steps"
 State = Literal["done", "started", "undone"]
 _COLUMNS = """
     revision text NOT NULL, direction text NOT NULL, number int NOT NULL, state text NOT NULL,
@@ -30,6 +30,11 @@ _COLUMNS = """
     noted_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (revision, direction, number)
 """
 _FIELDS = "revision, direction, number, state, digest, affected, is_data, returns_rows, statement, from_host"
+_SCHEMAS = """
+SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relname = :name AND c.relkind = 'r' AND has_schema_privilege(n.oid, 'USAGE')
+   AND has_table_privilege(c.oid, 'SELECT')
+"""
 _MAY_NOTE = """
 SELECT CASE WHEN to_regclass(CAST(:name AS text)) IS NULL THEN has_schema_privilege(CAST(:schema AS text), 'CREATE')
             ELSE has_table_privilege(CAST(:name AS text), 'INSERT, SELECT')
@@ -78,7 +83,7 @@ class StepsTable:
     """The table in ``schema``, asked through whatever connection of the project is at work."""
 
     def __init__(self, schema: str) -> None:
-        self.name = f"{quote_identifier(schema)}.{quote_identifier(STEPS_TABLE)}"
+        self.name = f"{quote_identifier(schema)}.{quote_identifier(STEPS)}"
         self._schema = schema
 
     def find(self, asking: Asking) -> tuple[bool, list[Noted]]:
@@ -128,9 +133,19 @@ class StepsTable:
         return [_noted(row) for row in document(answer) or ()]
 
 
+async def half_applied(connection: AsyncConnection) -> tuple[str, ...]:
+    """The revisions of which statements are noted, in whatever schema; none where we may not look."""
+    found: set[str] = set()
+    for schema in await connection.scalars(text(_SCHEMAS), {"name": STEPS}):
+        name = f"{quote_identifier(schema)}.{quote_identifier(STEPS)}"
+        rows = await connection.exec_driver_sql(f"SELECT DISTINCT revision FROM {name}")  # noqa: S608 - quoted
+        found.update(row.revision for row in rows)
+    return tuple(sorted(found))
+
+
 async def drop_if_empty(guard: AsyncConnection, schema: str) -> None:
     """Remove the table that nobody needs any more; where somebody else uses it just now, the next run does it."""
-    name = f"{quote_identifier(schema)}.{quote_identifier(STEPS_TABLE)}"
+    name = f"{quote_identifier(schema)}.{quote_identifier(STEPS)}"
     try:
         if await guard.scalar(text("SELECT to_regclass(:name)"), {"name": name}) is None:
             return

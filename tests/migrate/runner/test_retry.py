@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from dbctl.errors import Busy, MigrationFailed
-from dbctl.migrate.model import Building, Event, Retrying, Waiting
+from dbctl.migrate.model import Building, Event, Retrying, Step, Waiting
 from dbctl.migrate.patience import Kind, Patience, kind_of
 from dbctl.migrate.runner import RunOptions, up
 from dbctl.migrate.status import read_status
@@ -47,7 +47,7 @@ async def test_a_revision_is_tried_again_until_the_lock_is_free_and_names_who_ha
     )
     await up(here, "a", progress=quiet)
     heard: list[Event] = []
-    told = []
+    told: list[Step] = []
     async with held(here, "SELECT 'secret' AS word, count(*) FROM t"):
         options = RunOptions(patience=IMPATIENT, hear=heard.append)
         running = asyncio.create_task(up(here, "+2", progress=told.append, options=options))

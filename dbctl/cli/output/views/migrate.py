@@ -6,15 +6,55 @@ from collections.abc import Iterator, Sequence
 
 from dbctl.cli.output.blocks import Block, Cell, Lines, Source, Table
 from dbctl.cli.output.views import lint
-from dbctl.migrate.model import Created, Revision, Run, Script, Status
+from dbctl.migrate.model import Aftermath, Applied, Created, Ran, Revision, Run, Script, Status
 
 
 def run(result: Run) -> Iterator[Block]:
-    """What ran and how long it took, and where the database is now."""
+    """What ran and how long it took, where the database is now, and what wants a look."""
     if result.applied:
-        rows = [[a.direction, a.revision, a.message, f"{a.duration_seconds:.2f}"] for a in result.applied]
-        yield Table(("direction", "revision", "message", "seconds"), rows, right=("seconds",))
+        headings = ("direction", "revision", "message", "seconds", "locked", "retries")
+        yield Table(headings, [_applied(one) for one in result.applied], right=headings[3:])
     yield Lines([f"{_change(result)} {_names(result.after)}"])
+    if result.aftermath:
+        yield from _aftermath(result.aftermath)
+
+
+def runs(result: Sequence[Ran]) -> Iterator[Block]:
+    """Who ran what, the last first."""
+    headings = ("at", "revision", "direction", "outcome", "seconds", "retries", "by", "dbctl")
+    rows: list[list[str | Cell]] = [
+        [
+            f"{one.at:%Y-%m-%d %H:%M:%S %Z}",
+            one.revision,
+            one.direction,
+            Cell(one.outcome, "" if one.outcome == "applied" else "bad"),
+            f"{one.duration_seconds:.2f}",
+            str(one.retries),
+            f"{one.by_role} on {one.from_host}",
+            one.dbctl_version,
+        ]
+        for one in result
+    ]
+    yield Table(headings, rows, right=("seconds", "retries"))
+
+
+def _applied(one: Applied) -> list[str | Cell]:
+    seconds, locked = f"{one.duration_seconds:.2f}", f"{one.locked_seconds:.2f}"
+    return [one.direction, one.revision, one.message, seconds, locked, str(one.retries)]
+
+
+def _aftermath(found: Aftermath) -> Iterator[Block]:
+    if found.invalid_indexes:
+        names = ", ".join(found.invalid_indexes)
+        yield Lines([Cell(f"INVALID, used by no query: {names}: `REINDEX INDEX CONCURRENTLY …`", "bad")])
+    if found.not_validated:
+        names = ", ".join(found.not_validated)
+        yield Lines(
+            [Cell(f"NOT VALID, old rows are not checked: {names}: `VALIDATE CONSTRAINT …`", "warning")]
+        )
+    if found.analyzed:
+        yield Lines([f"new statistics for {', '.join(found.analyzed)}"])
+    yield Lines([Cell(note, "warning") for note in found.notes])
 
 
 def status(result: Status) -> Iterator[Block]:

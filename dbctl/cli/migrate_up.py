@@ -1,0 +1,180 @@
+"""``dbctl migrate up``: the gate before it, the run itself, and what is said while it goes on."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dbctl.cli.command import Invocation
+from dbctl.cli.migrate_group import Config, Extra, Section, Sql, Wait, open_site, read_project, teller
+from dbctl.cli.migrate_run import run_options
+
+if TYPE_CHECKING:
+    from dbctl.migrate.model import Run
+    from dbctl.migrate.project import Project
+    from dbctl.migrate.runner.gate import GateRequest
+
+PlanFile = Annotated[
+    Path | None,
+    typer.Option("--plan", metavar="FILE", help="Apply exactly this saved plan, if it still fits."),
+]
+NoPlan = Annotated[bool, typer.Option("--no-plan", help="Make no plan first.")]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option("--accept", metavar="HAZARD", help="Accept dangers of this id; repeatable."),
+]
+Rerun = Annotated[
+    str | None,
+    typer.Option("--rerun", metavar="REV", help="Run a half applied revision from its start: you undid it."),
+]
+NoHistory = Annotated[bool, typer.Option("--no-history", help="Leave no row in the table dbctl_history.")]
+Backup = Annotated[bool, typer.Option("--backup", help="Take a backup first.")]
+RequireBackup = Annotated[
+    str | None,
+    typer.Option("--require-backup", metavar="AGE", help="Refuse without a good backup younger than 24h …"),
+]
+ScratchUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--scratch-url", metavar="URL", help="A server to make the plan on, of a role with CREATEDB."
+    ),
+]
+
+
+async def up(
+    run: Invocation,
+    revision: Annotated[str, typer.Argument(help="An id, +1, head, heads or label@head.")] = "heads",
+    *,
+    plan: PlanFile = None,
+    no_plan: NoPlan = False,
+    accept: Accept = None,
+    backup: Backup = False,
+    require_backup: RequireBackup = None,
+    rerun: Rerun = None,
+    no_history: NoHistory = False,
+    scratch_url: ScratchUrl = None,
+    config: Config = None,
+    name: Section = "alembic",
+    x: Extra = None,
+    sql: Sql = False,
+    wait: Wait = 0,
+) -> None:
+    """Apply all revisions up to REVISION, each in its own transaction, with only one runner at a time.
+
+    Before: a plan is made where there are tables; a danger that nobody accepted refuses it (exit code 3). A
+    revision that does not get its locks in time is rolled back and tried again; one that was cut short after a
+    commit of its own goes on where it was.
+
+    Example: dbctl migrate up --env staging --wait 60
+
+    Example: dbctl migrate up --env production --plan plan.json --require-backup 24h
+    """
+    from dbctl.cli.output.views import migrate as view
+
+    project = read_project(run, config, name, x)
+    if sql:
+        return await _print_sql(run, project, revision)
+    make_plan = not no_plan and run.loaded.settings.migrate.plan
+    gate = _gate_request(run, revision, plan, accept, scratch_url, make_plan=make_plan)
+    await run.announce_write("applies migrations")
+    await _secure(run, require_backup, backup=backup)
+    done = await _apply(run, project, revision, gate, (rerun, no_history, wait))
+    return run.emit(done, view.run)
+
+
+async def _print_sql(run: Invocation, project: Project, revision: str) -> None:
+    from dbctl.cli.output.views import migrate as view
+    from dbctl.migrate import author, model
+
+    run.emit(await author.write_sql(project, model.Direction.UP, revision), view.script, always=True)
+
+
+async def _apply(
+    run: Invocation,
+    project: Project,
+    revision: str,
+    gate: GateRequest,
+    how: tuple[str | None, bool, float],
+) -> Run:
+    from dbctl.migrate import runner
+    from dbctl.migrate.runner.gate import pass_gate
+
+    rerun, no_history, wait = how
+    async with open_site(run, project) as site:
+        planned = await pass_gate(site, gate)
+        with run_options(run, rerun, history=not no_history) as options:
+            target = revision if planned is None else planned
+            return await runner.up(site, target, progress=teller(run), wait_seconds=wait, options=options)
+
+
+def _gate_request(
+    run: Invocation,
+    revision: str,
+    file: Path | None,
+    accept: list[str] | None,
+    scratch_url: str | None,
+    *,
+    make_plan: bool,
+) -> GateRequest:
+    from dbctl.cli.migrate_plan import plan_request
+    from dbctl.cli.output.views import migrate_events as view
+    from dbctl.migrate.runner.gate import GateRequest
+
+    ours = run.loaded.settings.migrate
+    wanted = plan_request(run, revision, (False, None, True, False), scratch_url)
+    return GateRequest(
+        environment=run.loaded.environment,
+        plan=wanted if make_plan else None,
+        file=file,
+        accepted=frozenset(accept or ()),
+        max_replica_lag_seconds=ours.max_replica_lag,
+        wait_seconds=ours.retry_budget,
+        tell=run.say,
+        hear=lambda event: run.say(view.line(event)),
+    )
+
+
+async def _secure(run: Invocation, require_backup: str | None, *, backup: bool) -> None:
+    """Take a backup, or see that there is a recent one."""
+    if require_backup is not None:
+        _check_backup(run, require_backup)
+    if backup:
+        from dbctl.backup.create import create_backup
+        from dbctl.cli.backup import open_folder
+        from dbctl.cli.output.views import backup as views
+
+        settings = run.loaded.settings.backup
+        with run.progress("Dumping", unit="bytes") as progress:
+            target = await run.target(direct=True)
+            made = await create_backup(target, open_folder(run), settings, progress=progress, say=run.say)
+        run.say(views.sentence(made))
+
+
+def _check_backup(run: Invocation, age: str) -> None:
+    from datetime import UTC, datetime
+
+    from dbctl.backup.model import Status
+    from dbctl.cli.backup import open_folder
+    from dbctl.errors import Refused, UsageError
+    from dbctl.settings.model import parse_duration
+
+    try:
+        seconds = float(parse_duration(age))
+    except ValueError as error:
+        raise UsageError(f"--require-backup {age!r} is no time", why=str(error), hint="such as 24h") from None
+    here = run.loaded.environment
+    good = [
+        one.created_at
+        for one in (backup.summary for backup in open_folder(run).backups())
+        if one.status is Status.GOOD and one.environment == here and one.created_at is not None
+    ]
+    if not any(datetime.now(UTC) - made <= timedelta(seconds=seconds) for made in good):
+        newest = f"the newest good one is of {max(good):%Y-%m-%d %H:%M %Z}" if good else "there is none"
+        raise Refused(
+            f"no good backup of {here} is younger than {age}",
+            why=newest,
+            hint="`dbctl backup` makes one, as does --backup here",
+        )

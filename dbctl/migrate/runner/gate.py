@@ -1,0 +1,197 @@
+"""What must be so before a run begins: a plan without dangers, nobody in the way, replicas that keep up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dbctl.errors import Busy, Refused, SettingsError, ToolMissing
+from dbctl.migrate.model import Blocking, Event, Waiting
+from dbctl.migrate.plan import make, saved
+from dbctl.migrate.plan.model import Blocker, Plan, Replica
+from dbctl.migrate.plan.surroundings import read_replicas
+from dbctl.migrate.rules.model import Level
+from dbctl.migrate.runner.steps import half_applied
+from dbctl.migrate.site import Site
+from dbctl.postgres.own_tables import OWN_TABLES
+
+_LOOK_SECONDS = 1.0
+_NAMED = 3
+# By shape, since projects rename it: a version table is one whose only column is version_num.
+_HAS_TABLES = """
+SELECT EXISTS (
+    SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't' AND c.relname <> ALL(:own)
+       AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+       AND NOT (c.relnatts = 1 AND EXISTS (SELECT FROM pg_attribute AS a
+                                            WHERE a.attrelid = c.oid AND a.attname = 'version_num')))
+"""
+# Those whose transaction is as old as it was, and older by now.
+_STILL_THERE = """
+SELECT count(*) FROM pg_stat_activity AS a
+  JOIN unnest(CAST(:pids AS int[]), CAST(:ages AS float[])) AS b (pid, age) ON a.pid = b.pid
+ WHERE extract(epoch FROM clock_timestamp() - a.xact_start) >= b.age
+"""
+_PREPARED = "SELECT count(*) FROM pg_prepared_xacts WHERE gid = ANY(:names)"
+_WAYS = "make it where there is one and give `--plan FILE`, install pg-dbctl[embedded], name one by --scratch-url, or --no-plan"
+
+
+@dataclass(frozen=True, slots=True)
+class GateRequest:
+    """What is asked before a run. ``plan`` is made (None: none is), unless ``file`` holds one that was made before.
+
+    ``accepted`` are ids of hazards that may be met; ``max_replica_lag_seconds`` 0 is any; ``wait_seconds`` is how
+    long those in the way are waited for.
+    """
+
+    environment: str
+    plan: make.PlanRequest | None = None
+    file: Path | None = None
+    accepted: frozenset[str] = frozenset()
+    max_replica_lag_seconds: float = 0
+    wait_seconds: float = 0
+    tell: Callable[[str], None] = field(default=lambda _: None)
+    hear: Callable[[Event], None] = field(default=lambda _: None)
+
+
+async def pass_gate(site: Site, request: GateRequest) -> tuple[str, ...] | None:
+    """Raise what speaks against a run: Refused, Busy, SettingsError (no server for the plan), ToolMissing.
+
+    Returns the revisions that a saved plan leads to, None where there is none.
+    """
+    async with site.database.session() as session:
+        replicas = await read_replicas(session)
+    check_replicas(replicas, request.max_replica_lag_seconds)
+    if request.file is not None:
+        return await _check_saved(site, request, request.file)
+    async with site.database.connect() as connection:
+        has_tables = await connection.scalar(text(_HAS_TABLES), {"own": list(OWN_TABLES)})
+        waiting = await half_applied(connection)
+    if waiting:
+        request.tell(f"revision {', '.join(waiting)} is half applied: it goes on, without a plan")
+    if request.plan is None or not has_tables or waiting:
+        return None
+    plan = await _made(site, request.plan, request.tell)
+    check_dangers(list(_dangers(plan)), request.accepted)
+    await _let_pass(site, plan.blockers, request)
+    return None
+
+
+def check_replicas(replicas: Sequence[Replica], max_lag_seconds: float) -> None:
+    """Raise Refused where one is further behind than that; 0 is any."""
+    late = [one for one in replicas if max_lag_seconds and (one.lag_seconds or 0) > max_lag_seconds]
+    if late:
+        names = ", ".join(f"{one.name or 'a replica'} by {one.lag_seconds:.0f} s" for one in late)
+        raise Refused(
+            "replicas are behind",
+            why=f"{names}; migrate.max_replica_lag is {max_lag_seconds:g} s",
+            hint="wait for them, or raise migrate.max_replica_lag",
+        )
+
+
+def check_dangers(dangers: Sequence[tuple[str, str]], accepted: Collection[str]) -> None:
+    """Raise Refused for those (hazard's id, a line for people) that nobody accepted."""
+    left = [(hazard, line) for hazard, line in dangers if hazard not in accepted]
+    if not left:
+        return
+    number = len(left)
+    more = f"; and {number - _NAMED} more" if number > _NAMED else ""
+    first = left[0][0]
+    raise Refused(
+        f"not safe to apply: {number} danger{'' if number == 1 else 's'} not accepted",
+        why="; ".join(line for _, line in left[:_NAMED]) + more,
+        hint=f"`dbctl migrate plan` shows the safe way; or accept it in the file, or here: --accept {first}",
+    )
+
+
+async def _check_saved(site: Site, request: GateRequest, file: Path) -> tuple[str, ...]:
+    fit = await saved.check_saved(file, site, request.environment)
+    if not fit.fits:
+        raise Refused(
+            "the plan does not fit any more",
+            why="; ".join(fit.reasons[:_NAMED]),
+            hint="make it again: `dbctl migrate plan --out FILE`",
+        )
+    check_dangers([(_hazard(line), line) for line in fit.saved.dangers], request.accepted)
+    return tuple(one for one in fit.saved.target if one not in fit.saved.fingerprint.current)
+
+
+def _hazard(line: str) -> str:
+    """The id in a line of `verdict.dangers`: revision: hazard on tables."""
+    return line.partition(": ")[2].partition(" on ")[0]
+
+
+async def _made(site: Site, request: make.PlanRequest, tell: Callable[[str], None]) -> Plan:
+    try:
+        return await make.plan(site, request, tell=tell)
+    except ToolMissing as error:
+        raise SettingsError(
+            "no plan could be made: there is no PostgreSQL server here to try it on",
+            why=str(error),
+            hint=_WAYS,
+        ) from error
+
+
+def _dangers(plan: Plan) -> Iterator[tuple[str, str]]:
+    findings = [
+        finding
+        for one in plan.revisions
+        for finding in one.findings
+        if finding.level is Level.DANGER and not finding.accepted
+    ]
+    return zip((finding.hazard for finding in findings), plan.dangers, strict=True)
+
+
+async def _let_pass(site: Site, blockers: Sequence[Blocker], request: GateRequest) -> None:
+    """Wait until the transactions that would be in the way have ended."""
+    if not blockers:
+        return
+    request.hear(Waiting("", tuple(_blocking(one) for one in blockers)))
+    deadline = time.monotonic() + request.wait_seconds
+    async with site.database.connect() as connection:
+        while await _still_there(connection, blockers):
+            if time.monotonic() >= deadline:
+                raise _in_the_way(blockers)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _still_there(connection: AsyncConnection, blockers: Sequence[Blocker]) -> bool:
+    sessions = [one.session for one in blockers]
+    seen = [(one.pid, one.age_seconds or 0.0) for one in sessions if one.pid is not None]
+    names = [one.name for one in sessions if one.pid is None]
+    ages = {"pids": [pid for pid, _ in seen], "ages": [age for _, age in seen]}
+    return bool(
+        await connection.scalar(text(_STILL_THERE), ages)
+        or await connection.scalar(text(_PREPARED), {"names": names})
+    )
+
+
+def _in_the_way(blockers: Sequence[Blocker]) -> Busy:
+    first = blockers[0]
+    pid = first.session.pid
+    who = f"{first.session.kind} {pid if pid is not None else first.session.name} of {first.session.role}"
+    tables = f" on {', '.join(first.tables)}" if first.tables else ""
+    end = f", or end it: `SELECT pg_terminate_backend({pid})`" if pid is not None else ""
+    return Busy(
+        "somebody is in the way",
+        why=f"{who} holds its locks{tables} for {first.session.age_seconds or 0:.0f} s",
+        hint=f"try again later{end}",
+    )
+
+
+def _blocking(blocker: Blocker) -> Blocking:
+    session = blocker.session
+    return Blocking(
+        session.pid or 0,
+        session.role,
+        session.application,
+        session.state or session.kind,
+        session.age_seconds,
+        session.query,
+    )

@@ -1,0 +1,7 @@
+"""The tables that dbctl keeps beside a project's version table: no part of its schema."""
+
+from __future__ import annotations
+
+STEPS = "dbctl_steps"
+HISTORY = "dbctl_history"
+OWN_TABLES = frozenset({STEPS, HISTORY})
