@@ -16,6 +16,7 @@ from dbctl.postgres.sql.placeholders import numbered
 if TYPE_CHECKING:
     from dbctl.migrate.runner.scribe import Scribe
 
+APPLICATION = "dbctl migrate"
 _LIMITS = "dbctl_limits"
 _BACKEND = "dbctl_backend"
 # When the first statement of the transaction began whose locks others wait for.
@@ -24,7 +25,7 @@ _LOCKED_SINCE = "dbctl_locked_since"
 # are killed, the server looks after us in vain, and ends the statement (14).
 _GREETING = """
 SELECT pg_backend_pid(), set_config('lock_timeout', '{lock_ms}', false),
-       set_config('application_name', 'dbctl migrate', false),
+       set_config('application_name', '{application}', false),
        (SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'),
        (SELECT set_config(name, '{look_ms}', false) FROM pg_settings
          WHERE name = 'client_connection_check_interval' AND version() LIKE '%linux%')
@@ -88,7 +89,7 @@ class Watch:
             return
         with closing(connection.cursor()) as cursor:
             lock_ms = round(self._patience.lock_seconds * 1000)
-            cursor.execute(_GREETING.format(lock_ms=lock_ms, look_ms=_LOOK_MS))
+            cursor.execute(_GREETING.format(lock_ms=lock_ms, look_ms=_LOOK_MS, application=APPLICATION))
             record.info[_BACKEND] = cursor.fetchone()[0]
         # Else the session would start inside a transaction, and autocommit_block() could not begin one.
         connection.commit()

@@ -20,6 +20,7 @@ from dbctl.migrate.patience import Patience
 from dbctl.migrate.runner.aftermath import look_after, read_files
 from dbctl.migrate.runner.history import History
 from dbctl.migrate.runner.journal import Journal, Progress
+from dbctl.migrate.runner.orphans import let_orphans_end
 from dbctl.migrate.runner.retry import Budget, reason_to_retry
 from dbctl.migrate.runner.scribe import Scribe
 from dbctl.migrate.runner.sight import Sight
@@ -32,6 +33,8 @@ from dbctl.postgres.locks import advisory_lock
 LOCK = "dbctl migrate"
 Plan = Callable[[Journal, ScriptDirectory], Steps]
 _NAMED = 2
+# The server looks every two seconds whether its client is there.
+_ORPHAN_SECONDS = 10
 
 
 def _deaf(_event: Event) -> None:
@@ -133,6 +136,7 @@ async def _run(
         beacon(guard, site.address) as light,
     ):
         patience = options.patience or site.patience
+        await let_orphans_end(guard, max(patience.retry_budget_seconds, _ORPHAN_SECONDS), options.hear)
         watch, environment = (
             Watch(patience.lock_seconds, patience=patience),
             make_environment(site.project, site.address),

@@ -12,8 +12,11 @@ from dbctl.migrate.model import Aftermath, Applied, Created, Ran, Revision, Run,
 def run(result: Run) -> Iterator[Block]:
     """What ran and how long it took, where the database is now, and what wants a look."""
     if result.applied:
-        headings = ("direction", "revision", "message", "seconds", "locked", "retries")
-        yield Table(headings, [_applied(one) for one in result.applied], right=headings[3:])
+        headings: tuple[str, ...] = ("direction", "revision", "message", "seconds", "locked")
+        if any(one.retries for one in result.applied):
+            headings += ("retries",)
+        rows = [_applied(one)[: len(headings)] for one in result.applied]
+        yield Table(headings, rows, right=headings[3:])
     yield Lines([f"{_change(result)} {_names(result.after)}"])
     if result.aftermath:
         yield from _aftermath(result.aftermath)
