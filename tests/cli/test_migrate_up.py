@@ -130,8 +130,7 @@ def test_no_history_leaves_none_and_ours_is_no_drift(dbctl, empty, empty_conninf
     )
     made = dbctl("migrate", "new", "nothing", "--autogenerate", "--config", ini, env=empty)
     assert made.code == 0, made.stderr
-    (file,) = (tmp_path / "p" / "migrations" / "versions").glob("*nothing*.py")
-    assert "dbctl" not in file.read_text()
+    assert not list((tmp_path / "p" / "migrations" / "versions").glob("*nothing*.py"))
 
 
 # Imported once and forked: ten interpreters that start would be measured, not ten runs.
