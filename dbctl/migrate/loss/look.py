@@ -149,7 +149,7 @@ def check(outlook: Outlook, *, accepted: bool) -> None:
     if failed:
         why = f"the downgrade of {', '.join(failed)} fails on a copy of the schema"
     else:
-        why = outlook.unknown or f"{len(outlook.lost)} losses, named above"
+        why = outlook.unknown or "as is told above"
     raise Refused(
         "undoing would lose data" if outlook.lost else "what undoing would lose is not known",
         why=why,

@@ -44,7 +44,7 @@ def undone(result: Undone) -> Iterator[Block]:
 
 def _saved(saved: Saved) -> Iterator[str]:
     size = sum(one.size_bytes for one in saved.files)
-    yield f"saved to {saved.folder} ({len(saved.files)} files, {size} bytes); after the next `up` this brings it back:"
+    yield f"saved to {saved.folder} ({size} bytes); after the next `up` this brings it back:"
     yield from (f"  {command}" for command in saved.bring_back)
 
 
@@ -68,9 +68,7 @@ def _verdict(result: Outlook) -> Cell:
     if result.unknown:
         return Cell(f"what would be lost is not known: {result.unknown}", "bad")
     if result.lost:
-        return Cell(
-            f"{len(result.lost)} losses: --accept-loss goes on, what can be saved is saved first", "bad"
-        )
+        return Cell("this would be lost; --accept-loss goes on, what can be saved is saved first", "bad")
     if not result.is_harmless:
         return Cell("a downgrade fails: what would be lost is not known", "bad")
     return Cell("nothing would be lost", "good")
