@@ -55,7 +55,9 @@ async def test_a_commit_written_as_sql_counts_as_one(with_revision, commit):
     here = with_revision(
         'op.execute("CREATE TABLE kept ()")', f'op.execute("{commit}")', 'op.execute("SELECT 1/0")'
     )
-    with pytest.raises(MigrationFailed, match="half applied: statement 1 is done and noted.*; the database is at b2"):
+    with pytest.raises(
+        MigrationFailed, match=r"half applied: statement 1 is done and noted.*; the database is at b2"
+    ):
         await up(here, progress=quiet)
     assert "kept" in tables(here.address)
 
