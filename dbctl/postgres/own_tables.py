@@ -4,4 +4,5 @@ from __future__ import annotations
 
 STEPS = "dbctl_steps"
 HISTORY = "dbctl_history"
-OWN_TABLES = frozenset({STEPS, HISTORY})
+BACKFILLS = "dbctl_backfills"
+OWN_TABLES = frozenset({STEPS, HISTORY, BACKFILLS})

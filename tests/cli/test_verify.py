@@ -68,7 +68,6 @@ def test_check_tells_what_is_not_as_the_migrations_make_it(dbctl, empty_conninfo
         "CREATE INDEX by_hand ON t (name)",
         "ALTER TABLE t ALTER name SET NOT NULL",
         "ALTER TABLE t ADD CONSTRAINT later CHECK (id > 0) NOT VALID",
-        "CREATE TABLE dbctl_history (id int)",
     )
     found = check("--format", "json")
     assert found.code == 1

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dbctl.database.errors import sqlstate
 from dbctl.errors import Busy
-from dbctl.migrate.trace.options import unrecorded
+from dbctl.migrate.marks import unrecorded
 
 # A lock that was not to be had, a deadlock, a row that somebody else changed: all rolled back, all may pass.
 _MAY_PASS = {"55P03", "40P01", "40001"}

@@ -12,10 +12,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.schema import CreateTable, DropTable
 
 from dbctl.migrate.backfilling.key import Place
-from dbctl.migrate.trace.options import unrecorded
+from dbctl.migrate.marks import unrecorded
 from dbctl.postgres.alembic_version import find_schema
+from dbctl.postgres.own_tables import BACKFILLS
 
-TABLE = "dbctl_backfills"
 _FINISHED = "dbctl_finished_backfills"
 
 
@@ -42,7 +42,7 @@ class Positions:
         self._connection = connection
         self._kept: dict[str, Position] = {}
         self._table = sa.Table(
-            TABLE,
+            BACKFILLS,
             sa.MetaData(),
             sa.Column("name", sa.Text, primary_key=True),
             sa.Column("first", sa.Text, nullable=False),
@@ -58,7 +58,7 @@ class Positions:
         mine = self._table.c
         columns = (mine.first, mine.last, mine.place, mine.walked_rows)
         with unrecorded(self._connection):
-            if not sa.inspect(self._connection).has_table(TABLE, schema=self._table.schema):
+            if not sa.inspect(self._connection).has_table(BACKFILLS, schema=self._table.schema):
                 return None
             row = self._connection.execute(sa.select(*columns).where(mine.name == name)).one_or_none()
         return Position(*row) if row else None

@@ -19,7 +19,7 @@ from dbctl.migrate.backfilling.key import Key, read_key
 from dbctl.migrate.backfilling.model import Progress
 from dbctl.migrate.backfilling.pace import Limits, Pace
 from dbctl.migrate.backfilling.position import Position, Positions
-from dbctl.migrate.trace.options import unrecorded
+from dbctl.migrate.marks import unnoted, unrecorded
 from dbctl.postgres.identifiers import quote_if_needed
 
 _LOG = logging.getLogger("alembic.runtime.migration.dbctl")
@@ -64,17 +64,18 @@ def backfill(
         )
     limits = Limits(batch_rows, batch_seconds, lock_timeout_seconds, max_lag_seconds, patience_seconds)
     _check(set, limits)
-    with unrecorded(op.get_bind()):
-        target = _table(op.get_bind(), table)
-    change = sa.update(target).values(dict(set))
-    return _fill(
-        context,
-        target,
-        change if where is None else change.where(_grouped(where)),
-        name=name,
-        limits=limits,
-        progress=progress,
-    )
+    with unnoted(op.get_bind()):
+        with unrecorded(op.get_bind()):
+            target = _table(op.get_bind(), table)
+        change = sa.update(target).values(dict(set))
+        return _fill(
+            context,
+            target,
+            change if where is None else change.where(_grouped(where)),
+            name=name,
+            limits=limits,
+            progress=progress,
+        )
 
 
 def _fill(

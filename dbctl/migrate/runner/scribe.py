@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, ExceptionContext
 
 from dbctl.errors import Refused
+from dbctl.migrate.marks import UNNOTED
 from dbctl.migrate.model import Direction, Event, Repaired, Resumed
 from dbctl.migrate.runner.acts import Act, Memory, read_act
 from dbctl.migrate.runner.invalid import Repair
@@ -155,7 +156,7 @@ class Scribe:
 
     def before(self, connection: Connection, sql: str, parameters: Any, context: Any) -> tuple[str, Any]:
         """A statement is about to be sent: note it, or put another in its place where it was done before."""
-        if not self._in_body:
+        if not self._in_body or connection.get_execution_options().get(UNNOTED):
             return sql, parameters
         formats = connection.dialect.paramstyle if parameters or not context.no_parameters else ""
         act = read_act(sql, parameters, formats)

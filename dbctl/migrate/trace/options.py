@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-UNRECORDED = "dbctl_unrecorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +18,3 @@ class TraceOptions:
     rows: bool = True
     allow_network: bool = False
     url_variables: tuple[str, ...] = ("DATABASE_URL",)
-
-
-@contextmanager
-def unrecorded(connection: Connection) -> Iterator[None]:
-    """For our own questions to the catalog, in code that revisions call: no trace tells of them."""
-    connection.execution_options(**{UNRECORDED: True})
-    try:
-        yield
-    finally:
-        connection.execution_options(**{UNRECORDED: False})

@@ -12,13 +12,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 
 from dbctl.database.errors import sqlstate
+from dbctl.migrate.marks import UNRECORDED
 from dbctl.migrate.trace.facts import Facts, needs_facts, outdates_names, sets_path
 from dbctl.migrate.trace.faults import Faults
 from dbctl.migrate.trace.hidden import Notes, hidden_in_error, read_notes
 from dbctl.migrate.trace.model import Failure, Statement
 from dbctl.migrate.trace.names import Names
 from dbctl.migrate.trace.observe import Changes, difference, held
-from dbctl.migrate.trace.options import UNRECORDED
 from dbctl.migrate.trace.rehearsal import Rehearsal
 from dbctl.migrate.trace.running import Observed, Running, Text, read_text, sets_of, shapes
 from dbctl.migrate.trace.scans import full_scans

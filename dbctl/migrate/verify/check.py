@@ -21,10 +21,10 @@ from dbctl.migrate.verify.ladder import Progress
 from dbctl.migrate.verify.model import Check, Drift
 from dbctl.postgres.catalog.objects import Difference, Item, Key, Snapshot, differences, read_snapshot
 from dbctl.postgres.identifiers import quote_if_needed
+from dbctl.postgres.own_tables import OWN_TABLES
 from dbctl.postgres.tasks import surely
 
 # What we write into the target ourselves.
-_OURS = ("dbctl_history", "dbctl_steps")
 # These are the business of whoever set the server up, and its roles are not scratch's.
 _KINDS_LEFT_OUT = {"grant", "default privileges", "setting", "publication", "event trigger"}
 _PARTS_LEFT_OUT = {
@@ -125,7 +125,7 @@ def _on(request: Request, major: int) -> Request:
 def _without_ours(catalog: Snapshot, status: Status) -> Snapshot:
     schema, _, table = status.version_table.rpartition(".")
     ours: set[Key] = {("table", f"{quote_if_needed(schema)}.{quote_if_needed(table)}")}
-    ours |= {key for key in catalog.items if key[1].rpartition(".")[2] in _OURS}
+    ours |= {key for key in catalog.items if key[1].rpartition(".")[2] in OWN_TABLES}
     return catalog.without(ours)
 
 
