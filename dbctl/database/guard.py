@@ -120,6 +120,10 @@ class Guard:
         finally:
             self._ours.trusted = False
 
+    def refusal(self, address: str, *, by: str) -> LedAway:
+        """What somebody is told who asked for an address by a way that is not watched here."""
+        return self._refuse_database(address, by)
+
     def _drivers(self) -> Iterator[tuple[str, str, str, Wrap]]:
         """Module, class or nothing, function: the one place where the driver connects."""
         yield "psycopg2", "", "_connect", self._libpq("psycopg2")

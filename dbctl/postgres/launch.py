@@ -1,29 +1,47 @@
 """Becomes another program: as somebody whom PostgreSQL accepts, and dying when its parent dies.
 
 Run as a file by ``python -I -S`` (it imports nothing of ours): MODE PARENT SIGNAL PROGRAM ARGUMENT…
-MODE is ``direct``, ``namespace`` or ``UID:GID``; PARENT a process id, or 0 for a life of its own.
+MODE is ``direct``, ``namespace`` or ``UID:GID``; with ``+offline`` where Linux lets us, there is no network but
+Unix sockets. PARENT is a process id, or 0 for a life of its own.
 A process of its own rather than ``preexec_fn``, which deadlocks at random in a program with threads.
 """
 
 import ctypes
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 CLONE_NEWUSER = 0x10000000
+CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 INSIDE = 1000
 
 
-def enter_namespace() -> None:
-    """Be uid 1000 inside a user namespace; outside, files still belong to whom they belonged."""
-    uid, gid = os.getuid(), os.getgid()
+def unshare(flags: int) -> None:
+    """Leave namespaces that we share with the process that started us."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWUSER):
+    if libc.unshare(flags):
         raise OSError(ctypes.get_errno(), "user namespaces are switched off")
+
+
+def enter_namespace(inside: int) -> None:
+    """Be uid ``inside`` in a user namespace; outside, files still belong to whom they belonged."""
+    uid, gid = os.getuid(), os.getgid()
+    unshare(CLONE_NEWUSER)
     Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{INSIDE} {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"{INSIDE} {gid} 1")
+    Path("/proc/self/uid_map").write_text(f"{inside} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{inside} {gid} 1")
+
+
+def go_offline() -> None:
+    """Have no network: root may, and everybody in a user namespace of his own, where there are such."""
+    if sys.platform != "linux":
+        return
+    with suppress(OSError, AttributeError):
+        if os.getuid():
+            enter_namespace(os.getuid())
+        unshare(CLONE_NEWNET)
 
 
 def drop_to(uid: int, gid: int) -> None:
@@ -42,8 +60,11 @@ def die_with(parent: int, signal_number: int) -> None:
 
 def main(mode: str, parent: str, signal_number: str, *argv: str) -> None:
     """Change the user, tie the life, become the program; 127 if there is no such program."""
+    mode, _, offline = mode.partition("+")
+    if offline:
+        go_offline()
     if mode == "namespace":
-        enter_namespace()
+        enter_namespace(INSIDE)
     elif mode != "direct":
         uid, gid = mode.split(":")
         drop_to(int(uid), int(gid))

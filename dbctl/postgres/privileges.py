@@ -29,9 +29,9 @@ class Launcher:
     mode: str = "direct"
     owner: tuple[int, int] | None = None
 
-    def prefix(self) -> list[str]:
+    def prefix(self, *, offline: bool = False) -> list[str]:
         """What ``PARENT SIGNAL PROGRAM ARGUMENT…`` is appended to (`dbctl.postgres.launch`)."""
-        return [sys.executable, "-I", "-S", _LAUNCH, self.mode]
+        return [sys.executable, "-I", "-S", _LAUNCH, f"{self.mode}+offline" if offline else self.mode]
 
     def wrap(self, argv: Sequence[str], *, parent: int = 0, last_word: int = signal.SIGTERM) -> list[str]:
         """The command to start; at the death of ``parent`` it gets the signal ``last_word`` (Linux)."""

@@ -151,7 +151,8 @@ def _spec(
     binaries: Binaries, launcher: Launcher, settings: Mapping[str, str], root: Path, template: Path
 ) -> dict[str, object]:
     return {
-        "launch": launcher.prefix(),
+        # What runs there, dblink or a program that COPY starts, reaches nobody.
+        "launch": launcher.prefix(offline=not settings["listen_addresses"]),
         "owner": launcher.owner,
         "postgres": str(binaries.path("postgres")),
         "template": str(template),

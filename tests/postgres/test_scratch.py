@@ -245,3 +245,17 @@ def test_binaries_in_a_closed_home_are_copied_where_the_user_may_enter(tmp_path:
         assert not program.is_relative_to(home)
         kept.append(program.parents[3])
     shutil.rmtree(kept[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has namespaces")
+def test_what_runs_on_the_server_has_no_network() -> None:
+    with scratch_server() as server:
+        if not launched_offline(server):
+            pytest.skip("user namespaces are switched off")
+        interfaces = ask(server, "SELECT pg_read_file('/proc/self/net/dev')")
+        assert [line.split(":")[0].strip() for line in interfaces.splitlines()[2:]] == ["lo"]
+
+
+def launched_offline(server: ScratchServer) -> bool:
+    postgres = postmaster(server.folder / "data")
+    return Path(f"/proc/{postgres}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()

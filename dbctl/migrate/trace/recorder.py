@@ -12,10 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 
 from dbctl.database.errors import sqlstate
+from dbctl.errors import Refused
 from dbctl.migrate.marks import UNRECORDED
 from dbctl.migrate.trace.facts import Facts, needs_facts, outdates_names, sets_path
 from dbctl.migrate.trace.faults import Faults
 from dbctl.migrate.trace.hidden import Notes, hidden_in_error, read_notes
+from dbctl.migrate.trace.leash import leads_away
 from dbctl.migrate.trace.model import Failure, Statement
 from dbctl.migrate.trace.names import Names
 from dbctl.migrate.trace.observe import Changes, difference, held
@@ -37,11 +39,13 @@ class Recorder:
 
     Sees what goes through SQLAlchemy, on any driver, from code that the revision's file calls; not what a
     revision sends through a cursor of the driver (COPY), whose locks show up with its next statement.
-    ``observer`` is an engine on the same database, for second sessions.
+    ``observer`` is an engine on the same database, for second sessions; ``refuse`` makes the error of a statement
+    by which the server would go elsewhere.
     """
 
-    def __init__(self, observer: Engine) -> None:
+    def __init__(self, observer: Engine, refuse: Callable[[str], Exception] = Refused) -> None:
         self._observer = observer
+        self._refuse = refuse
         self._names = Names()
         self._facts = Facts(self._names)
         self._path: Path | None = None
@@ -136,6 +140,8 @@ class Recorder:
             transaction=session.transaction,
             ends_block=session.is_in_our_block and is_last,
         )
+        if away := leads_away(text.parsed, self._names, session.path):
+            raise self._refuse(away)
         self._prepare(running, sql, parameters if formats else None)
         self._running[id(context)] = running
         running.started = time.perf_counter()

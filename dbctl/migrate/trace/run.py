@@ -170,7 +170,7 @@ class _Run:
         traced = bool(self.ledger.chosen)
         ground = Ground(
             database,
-            Recorder(observer),
+            Recorder(observer, partial(self._guard.refusal, by="PostgreSQL")),
             self._engines,
             rows=traced and self._options.rows,
             began_empty=self._scratch.is_empty(database),

@@ -260,3 +260,30 @@ async def test_a_refusal_that_the_revision_swallows_is_found(tmp_path, body, by,
     assert finding.line
     assert "s3cret" not in finding.why
     assert not found["a1"].refusals
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ("SELECT dblink_exec('host=10.0.0.1', 'DELETE FROM users')", "by dblink"),
+        ("DO $$ BEGIN PERFORM * FROM dblink('dbname=shop', 'SELECT 1') AS d (n int); END $$", "by dblink"),
+        ("COPY t TO PROGRAM 'psql -h db.example.com'", "a program"),
+        ("CREATE SUBSCRIPTION s CONNECTION 'host=10.0.0.1' PUBLICATION p", "CREATE SUBSCRIPTION"),
+    ],
+)
+async def test_sql_by_which_the_server_would_go_elsewhere_is_refused_and_named(tmp_path, body, where):
+    found = (await traced(make_project(tmp_path, {"a1": TABLE, "b2": f"op.execute({body!r})"})))["b2"]
+    assert found.failure
+    assert where in found.failure.message
+    assert found.failed_line
+
+
+async def test_a_foreign_table_is_made_and_not_read(tmp_path):
+    made = (
+        "CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '/tmp');"
+        "CREATE USER MAPPING FOR CURRENT_USER SERVER far; CREATE FOREIGN TABLE there (id int) SERVER far"
+    )
+    bodies = {"a1": TABLE, "b2": f"op.execute({made!r})", "c3": "op.execute('INSERT INTO there VALUES (1)')"}
+    found = await traced(make_project(tmp_path, bodies))
+    assert not found["b2"].failure
+    assert "by the foreign table there" in found["c3"].failure.message
