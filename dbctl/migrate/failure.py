@@ -36,12 +36,25 @@ def environment_error(error: BaseException, environment: Environment) -> DbctlEr
         behind = "not up to date" in message
         hint = "`dbctl migrate up` first" if behind else "`dbctl migrate history` lists the revisions"
         return UsageError(message.rstrip("."), hint=hint)
+    if file := revision_that_raised(error, environment):
+        return Failed(
+            f"the revision file {file.name} can't be loaded: {message}",
+            why=f"in {place_in(error, file)}; Alembic loads all of them before it runs one",
+            hint="what stands outside of its functions runs at every command: import late, or mend it",
+        )
     env_py = environment.project.env_py
     return translate(error, "the database of env.py") or Failed(
         f"the project's env.py failed: {message}",
         why=f"in {place_in(error, env_py)}; no revision ran",
         hint="--debug shows the traceback; does `alembic current` work here?",
     )
+
+
+def revision_that_raised(error: BaseException, environment: Environment) -> Path | None:
+    """The revision file whose own lines were running."""
+    folders = environment.version_locations()
+    files = (Path(frame.filename) for frame in reversed(traceback.extract_tb(error.__traceback__)))
+    return next((file for file in files if any(file.is_relative_to(folder) for folder in folders)), None)
 
 
 def ran_nothing(environment: Environment) -> DbctlError:

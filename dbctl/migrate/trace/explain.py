@@ -12,7 +12,7 @@ from dbctl.database.errors import sqlstate
 from dbctl.database.guard import Attempt, Guard, LedAway
 from dbctl.errors import DbctlError, Failed, Refused, ToolMissing
 from dbctl.migrate.environment import Environment
-from dbctl.migrate.failure import environment_error, message_of
+from dbctl.migrate.failure import environment_error, message_of, revision_that_raised
 from dbctl.migrate.trace.model import Failure, Refusal, Statement
 
 _NO_EXTENSION = re.compile(
@@ -84,15 +84,17 @@ def run_error(error: BaseException, environment: Environment, guard: Guard) -> D
     """What ended env.py, or the loading of the revisions, before any revision could be blamed."""
     if isinstance(error, DbctlError) and not isinstance(error, LedAway):
         return error
+    file = revision_that_raised(error, environment)
+    who = file.name if file else "env.py"
     if attempt := next((one for one in reversed(guard.refused) if one.is_database), None):
         return Refused(
-            f"env.py leads to {attempt.address}",
+            f"{who} leads to {attempt.address}",
             why=f"{attempt}; it must never get there from a scratch run",
-            hint=f"{_NAME_IT}, or run with --isolated",
+            hint="connect in upgrade(), by op.get_bind()" if file else f"{_NAME_IT}, or run with --isolated",
         )
     if guard.refused:
         return Refused(
-            f"env.py asks the network for {guard.refused[-1].address}",
+            f"{who} asks the network for {guard.refused[-1].address}",
             why=f"{guard.refused[-1]}; then it failed: {message_of(error, environment.password)}",
             hint=f"--allow-network, or --isolated; if that is its database, {_NAME_IT}",
         )
@@ -106,11 +108,10 @@ def run_error(error: BaseException, environment: Environment, guard: Guard) -> D
 
 def _not_installed(error: ImportError, environment: Environment) -> DbctlError:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<")]
-    folders = environment.version_locations()
-    revision = next((f.filename for f in frames if Path(f.filename).parent in folders), None)
+    revision = revision_that_raised(error, environment)
     hint = "install it where dbctl runs"
     return Failed(
-        f"{Path(revision).name if revision else 'env.py'} imports {error.name or error}, which is not installed here",
+        f"{revision.name if revision else 'env.py'} imports {error.name or error}, which is not installed here",
         why=f"{error} (in {frames[-1].filename}, line {frames[-1].lineno})" if frames else str(error),
         hint=f"{hint}; --isolated spares env.py only" if revision else f"{hint}, or run with --isolated",
     )

@@ -338,3 +338,23 @@ def columns(scratch: Scratch) -> list[str]:
         " ORDER BY attnum",
     )
     return [name for (name,) in rows]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "raise RuntimeError('at import')",
+            "the revision file b2.py can't be loaded: RuntimeError: at import",
+        ),
+        (
+            "import psycopg2; psycopg2.connect('host=db.example.com dbname=shop')",
+            "b2.py leads to db.example.com",
+        ),
+    ],
+)
+async def test_a_revision_that_fails_when_it_is_loaded_is_named_and_not_env_py(tmp_path, line, said):
+    project = make_project(tmp_path, {"a1": "pass", "b2": f"{line}\ndef upgrade():\n    pass"})
+    with pytest.raises(DbctlError, match=said) as caught:
+        await traced(project)
+    assert "b2.py, line" in caught.value.why

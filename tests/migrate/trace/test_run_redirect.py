@@ -286,4 +286,6 @@ async def test_a_foreign_table_is_made_and_not_read(tmp_path):
     bodies = {"a1": TABLE, "b2": f"op.execute({made!r})", "c3": "op.execute('INSERT INTO there VALUES (1)')"}
     found = await traced(make_project(tmp_path, bodies))
     assert not found["b2"].failure
-    assert "by the foreign table there" in found["c3"].failure.message
+    failure = found["c3"].failure
+    assert failure
+    assert "by the foreign table there" in failure.message
