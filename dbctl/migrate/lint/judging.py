@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,19 +28,22 @@ def judge_all(
 ) -> Verdict:
     """Judge the traces; ``others`` were found elsewhere and may be accepted in their revision's file as well.
 
-    A revision without a trace is judged by its file.
+    A revision has a trace for each engine of env.py; one without a trace is judged by its file.
     """
-    traced = {trace.revision: trace for trace in traces}
+    traced: defaultdict[str, list[RevisionTrace]] = defaultdict(list)
+    for trace in traces:
+        traced[trace.revision].append(trace)
     found: list[Finding] = []
     notes: dict[str, tuple[str, ...]] = {}
     left = list(others)
     for revision in revisions:
-        trace = traced.get(revision.id) or _untraced(revision)
         own = [finding for finding in left if finding.revision == revision.id]
         left = [finding for finding in left if finding.revision != revision.id]
-        judged, unused = apply_accepts(
-            (*own, *judge(trace, levels).findings), read_accepts(revision.path, load())
-        )
+        for trace in traced[revision.id] or [_untraced(revision)]:
+            own += judge(trace, levels).findings
+        # What is said of the file is the same for each engine.
+        once = [finding for place, finding in enumerate(own) if finding not in own[:place]]
+        judged, unused = apply_accepts(once, read_accepts(revision.path, load()))
         found.extend(judged)
         if unused:
             notes[revision.id] = tuple(
