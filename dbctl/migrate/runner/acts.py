@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
-from dbctl.migrate.runner.steps import digest
 from dbctl.migrate.trace.running import Text, read_text
 from dbctl.postgres.masking import mask_literals
 from dbctl.postgres.sql.operations import (
@@ -112,9 +110,9 @@ class Memory:
         return not act.is_passing and not self.temporary & _tables(act)
 
 
-def read_act(sql: str, parameters: Any, formats: str) -> Act:
+def read_act(sql: str, digest: str, formats: str) -> Act:
     """A statement as SQLAlchemy sends it; ``formats`` is the driver's paramstyle, empty where it formats nothing."""
-    return Act(sql, digest(sql, parameters), _read(sql, formats))
+    return Act(sql, digest, _read(sql, formats))
 
 
 @lru_cache(maxsize=512)

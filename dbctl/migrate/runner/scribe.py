@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, ExceptionContext
@@ -16,8 +16,9 @@ from dbctl.migrate.marks import UNNOTED
 from dbctl.migrate.model import Direction, Event, Repaired, Resumed
 from dbctl.migrate.runner.acts import Act, Memory, read_act
 from dbctl.migrate.runner.invalid import Repair
+from dbctl.migrate.runner.pending import Open, Running, Unread
 from dbctl.migrate.runner.replay import Replay, unclear
-from dbctl.migrate.runner.steps import Noted, Step, StepsTable
+from dbctl.migrate.runner.steps import Noted, Step, StepsTable, digest
 from dbctl.migrate.trace.asking import Asking
 from dbctl.postgres.sql.operations import CreateIndex, DetachPartition, Drop, Reindex, Vacuum
 
@@ -25,27 +26,15 @@ _TO_SAVEPOINT = re.compile(
     r"rollback\s+(?:work\s+|transaction\s+)?to\s+(?:savepoint\s+)?(\S+)", re.IGNORECASE
 )
 _SAVEPOINT = re.compile(r"^\s*savepoint\s+([^\s;]+)", re.IGNORECASE)
+_EAGER = re.compile(
+    r"\b(commit|rollback|savepoint|release|abort|begin|start|end|prepare|concurrently|reindex|if\s+not\s+exists)\b",
+    re.IGNORECASE,
+)
+# Of a loop that changes row by row nobody wants to keep the texts.
+_MOST_UNREAD = 1000
 # Where it failed, it did nothing.
 _ALL_OR_NOTHING_LEFT_OPEN = (CreateIndex, Drop, Reindex, DetachPartition)
 Hear = Callable[[Event], None]
-
-
-@dataclass(slots=True)
-class _Running:
-    """A statement between its two events. ``wrapped`` in a transaction of ours, or ``started`` outside of any."""
-
-    act: Act
-    step: Step
-    wrapped: bool = False
-    started: bool = False
-
-
-@dataclass(slots=True)
-class _Open:
-    """What a transaction has done that is not committed; ``savepoints`` say how much there was at each."""
-
-    steps: list[Step] = field(default_factory=list)
-    savepoints: dict[str, int] = field(default_factory=dict)
 
 
 class Scribe:
@@ -70,8 +59,8 @@ class Scribe:
         self._is_alone = False
         self._replay: Replay | None = None
         self._memory = Memory()
-        self._running: dict[int, _Running] = {}
-        self._open: dict[int, _Open] = defaultdict(_Open)
+        self._running: dict[int, Running | Unread] = {}
+        self._open: dict[int, Open] = defaultdict(Open)
         self.is_unnoted = False
         self._in_body = False
 
@@ -159,7 +148,10 @@ class Scribe:
         if not self._in_body or connection.get_execution_options().get(UNNOTED):
             return sql, parameters
         formats = connection.dialect.paramstyle if parameters or not context.no_parameters else ""
-        act = read_act(sql, parameters, formats)
+        if self._may_stay_unread(connection, sql):
+            self._running[id(context)] = Unread(sql, digest(sql, parameters), formats)
+            return sql, parameters
+        act = read_act(sql, digest(sql, parameters), formats)
         if act.controls:
             self._controlled(connection, act)
         if not self._memory.is_to_be_noted(act):
@@ -175,12 +167,18 @@ class Scribe:
             return _in_its_place(affected, parameters)
         self._number = noted.number if noted else self._number + 1
         step = Step(self._number, act.digest, act.is_data, act.returns_rows, act.shown)
-        running = _Running(act, step)
+        running = Running(act, step)
         if is_autocommit and self._may_note:
             self._begin_alone(asking, running, is_noted=noted is not None)
         self.is_unnoted |= is_autocommit and not self._may_note
         self._running[id(context)] = running
         return sql, parameters
+
+    def _may_stay_unread(self, connection: Connection, sql: str) -> bool:
+        """Whether a statement may be read later, if at all: it ends no transaction, and finds no index of before."""
+        if self._replay or _is_autocommit(connection) or _EAGER.search(sql):
+            return False
+        return len(self._of(connection).steps) < _MOST_UNREAD
 
     def _known(self, asking: Asking, act: Act, noted: Noted | None, *, is_autocommit: bool) -> int | None:
         """The rowcount of a statement that is done already; None: it has to be run."""
@@ -209,7 +207,7 @@ class Scribe:
                     return 0 if is_detached else None
         raise unclear(noted)
 
-    def _begin_alone(self, asking: Asking, running: _Running, *, is_noted: bool) -> None:
+    def _begin_alone(self, asking: Asking, running: Running, *, is_noted: bool) -> None:
         if running.act.is_wrappable:
             asking.run("BEGIN")
             running.wrapped = True
@@ -223,8 +221,12 @@ class Scribe:
         running = self._running.pop(id(context), None)
         if running is None:
             return
+        affected = max(int(cursor.rowcount), 0)
+        if isinstance(running, Unread):
+            self._of(connection).steps.append(replace(running, affected=affected))
+            return
         asking = Asking(connection)
-        step = replace(running.step, affected=max(int(cursor.rowcount), 0))
+        step = replace(running.step, affected=affected)
         if running.wrapped:
             try:
                 self._write(asking, [step])
@@ -247,7 +249,9 @@ class Scribe:
         if running is None or connection is None or connection.closed or connection.invalidated:
             return
         asking = Asking(connection)
-        if running.wrapped:
+        if isinstance(running, Unread):
+            self._of(connection).steps.append(replace(running, state="undone"))
+        elif running.wrapped:
             _undo(asking)
         elif not running.started:
             # A savepoint may have caught it: then it will come, and fail, at the next attempt too.
@@ -266,11 +270,22 @@ class Scribe:
             return
         self._written_last = 0
         opened = self._open.pop(id(connection.connection.dbapi_connection), None)
-        if opened and opened.steps:
-            if self._may_note:
-                self._write(Asking(connection), opened.steps)
-            else:
-                self.is_unnoted = True
+        steps = list(self._read(opened.steps)) if opened else []
+        if steps and self._may_note:
+            self._write(Asking(connection), steps)
+        self.is_unnoted |= bool(steps) and not self._may_note
+
+    def _read(self, steps: Iterable[Step | Unread]) -> Iterator[Step]:
+        """What is to be noted of a transaction's statements, numbered."""
+        for one in steps:
+            if isinstance(one, Step):
+                yield one
+                continue
+            act = read_act(one.sql, one.digest, one.formats)
+            if self._memory.is_to_be_noted(act):
+                self._number += 1
+                read = Step(self._number, act.digest, act.is_data, act.returns_rows, act.shown)
+                yield replace(read, affected=one.affected, state=one.state)
 
     def not_committed(self) -> None:
         """The commit that was about to come was refused, by a deferred constraint: its rows are gone with it."""
@@ -313,7 +328,7 @@ class Scribe:
         self._rows += len(steps)
         self._written_last = len(steps)
 
-    def _of(self, connection: Connection) -> _Open:
+    def _of(self, connection: Connection) -> Open:
         return self._open[id(connection.connection.dbapi_connection)]
 
 
