@@ -287,13 +287,13 @@ def _built(operation: AddConstraint, scene: Scene, kind: str, *, new: bool) -> I
 
 
 def _added_before(operation: ValidateConstraint, scene: Scene, table: Table) -> bool:
-    """Whether an earlier statement of the transaction added the constraint; without a name it got one."""
+    """Whether the transaction added the constraint before, or in the same statement; without a name it got one."""
     return any(
         isinstance(earlier, AddConstraint)
         and not earlier.constraint.valid
         and earlier.constraint.name in {operation.name, ""}
         and statement.names.get(str(earlier.table)) == table.relation.oid
-        for statement in scene.same_transaction
+        for statement in (*scene.same_transaction, scene.statement)
         for earlier in operations(statement)
     )
 

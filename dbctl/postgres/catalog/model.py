@@ -12,6 +12,10 @@ TableKind = Literal[
 ConstraintKind = Literal["check", "foreign key", "primary key", "unique", "exclude", "not null"]
 
 
+# pg_get_constraintdef() puts parentheses round each term.
+_BARE = str.maketrans("", "", '()"')
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
     """A name in pg_class. ``table`` is the relation an index belongs to (its ``shown`` name), else empty."""
@@ -116,10 +120,14 @@ class Table:
 
     def is_not_null_proven(self, column: str) -> bool:
         """Whether a validated constraint already says that ``column`` has no NULL (SET NOT NULL skips its scan)."""
-        proof = f"({column} IS NOT NULL)"
         return any(
-            c.validated
-            and (proof in c.definition.replace('"', "") or (c.kind == "not null" and column in c.columns))
+            c.validated and (column in c.columns if c.kind == "not null" else _says_not_null(c, column))
             for c in self.constraints
             if c.kind in {"check", "not null"}
         )
+
+
+def _says_not_null(check: Constraint, column: str) -> bool:
+    """Whether that is the CHECK, or one of its terms, all of which must hold."""
+    body = check.definition.removeprefix("CHECK ").translate(_BARE)
+    return " OR " not in body and "CASE " not in body and f"{column} IS NOT NULL" in body.split(" AND ")
