@@ -91,7 +91,7 @@ RLS_ENABLE = hazard(
         effect="breaking code",
         why="Rows that no policy lets through vanish for every role but the owner and superusers, without an error.",
         safe=(
-            'op.execute("CREATE POLICY {table}_all ON {table} USING (true) WITH CHECK (true)")',
+            'op.execute("CREATE POLICY all_rows ON {table} USING (true) WITH CHECK (true)")',
             (
                 "# dbctl: accept rls-enable because a permissive policy lets every row through for now\n"
                 'op.execute("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")'

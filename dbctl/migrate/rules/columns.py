@@ -8,7 +8,7 @@ from dataclasses import replace
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import affected, fails_with, rewrites, spelled
 from dbctl.migrate.rules.facts import named
-from dbctl.migrate.rules.fixes import fill
+from dbctl.migrate.rules.fixes import fill, listed
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.catalog.model import Table
@@ -181,10 +181,10 @@ CONSTRAINED_DOMAIN = hazard(
         ),
         safe=(
             (
-                "base = op.get_bind().exec_driver_sql(\n"
+                "base = op.get_bind().scalar(sa.text(\n"
                 "    \"SELECT format_type(typbasetype, typtypmod) FROM pg_type WHERE oid = CAST('{type}' AS regtype)\"\n"
-                ").scalar()\n"
-                'op.execute(f"ALTER TABLE {table} ADD COLUMN {column} {{base}}")'
+                "))\n"
+                'op.execute("ALTER TABLE {table} ADD COLUMN {column} " + base)'
             ),
             (
                 "# The cast tests what the domain demands.\n"
@@ -216,7 +216,7 @@ def hit(operation: AddColumn, scene: Scene, table: Table, **names: str) -> Hit:
 def key_names(operation: AddColumn, table: Table) -> dict[str, str]:
     """Names for the sequence and the unique index of a safe way."""
     stem = f"{table.relation.name}_{operation.column.name}"
-    return {"sequence": f"{stem}_seq", "index": f"{stem}_key", "columns": operation.column.name}
+    return {"sequence": f"{stem}_seq", "index": f"{stem}_key", "columns": listed([operation.column.name])}
 
 
 @rule(VOLATILE_DEFAULT, AddColumn)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import affected, are_new, ran, reads
 from dbctl.migrate.rules.facts import named, operations, stored
-from dbctl.migrate.rules.fixes import fill
+from dbctl.migrate.rules.fixes import fill, listed
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.new_columns import ADD_CHECKED_COLUMN, ADD_PRIMARY_KEY_COLUMN, ADD_UNIQUE_COLUMN
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
@@ -274,7 +274,7 @@ def _built(operation: AddConstraint, scene: Scene, kind: str, *, new: bool) -> I
     names = named(
         table,
         column=column,
-        columns=", ".join(constraint.columns),
+        columns=listed(constraint.columns),
         type=table.columns[column].type if column in table.columns else "bigint",
         index=constraint.name or f"{stem}_{suffix}",
         sequence=f"{stem}_seq",

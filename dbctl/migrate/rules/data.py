@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 from dbctl.migrate.rules.batches import in_batches
 from dbctl.migrate.rules.facts import found, is_bounded, is_opaque, named, operations, shown, stored
+from dbctl.migrate.rules.fixes import qualified
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, revision_rule, rule, statement_rule
 from dbctl.migrate.trace.model import RevisionTrace, Statement
 from dbctl.postgres.catalog.model import Relation, Table
+from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import Delete, Filter, Insert, LockTable, Merge, Select, Update
 
@@ -21,9 +23,9 @@ _LOOP = re.compile(r"\bEND\s+LOOP\b", re.IGNORECASE)
 _LOCK_ALONE = "# What takes the lock stands in a revision of its own."
 _BATCHES = (
     "with op.get_context().autocommit_block():\n"
-    "    while op.get_bind().exec_driver_sql(\n"
+    "    while op.get_bind().execute(sa.text(\n"
     '        "{change} WHERE {key} IN (SELECT {key} FROM {table} WHERE {left} LIMIT 1000)"\n'
-    "    ).rowcount:\n"
+    "    )).rowcount:\n"
     "        pass"
 )
 
@@ -236,19 +238,19 @@ def _key(table: Table | None) -> str:
 
 
 def _names_of_batch(relation: Relation, table: Table | None) -> dict[str, str]:
-    change = _words("UPDATE", relation.shown, "SET …")
+    change = _words("UPDATE", ".".join(map(quote_if_needed, relation.shown.split(".", 1))), "SET …")
     return {"table": relation.shown, "key": _key(table), "change": change, "left": "…"}
 
 
 def _names(operation: Change, table: Table) -> dict[str, str]:
-    key, target = _key(table), str(operation.table)
+    key, target = _key(table), qualified(operation.table)
     match operation:
         case Update(columns=(column, *_)):
             return named(
                 table,
                 key=key,
-                change=f"{_words('UPDATE', target, 'SET', column)} = …",
-                left=f"{column} IS NULL",
+                change=f"{_words('UPDATE', target, 'SET', quote_if_needed(column))} = …",
+                left=f"{quote_if_needed(column)} IS NULL",
             )
         case Delete():
             return named(table, key=key, change=_words("DELETE FROM", target), left="true")

@@ -34,7 +34,7 @@ _DROP_TABLE = (
 )
 _DROP_COLUMN = (
     "# dbctl: accept drop-column because no running code has mapped it for a release\n"
-    'op.drop_column("{table}", "{column}")'
+    'op.execute("ALTER TABLE {table} DROP COLUMN {column}")'
 )
 
 DROP_INDEX = hazard(
@@ -139,9 +139,9 @@ TRUNCATE = hazard(
         safe=(
             (
                 "with op.get_context().autocommit_block():\n"
-                "    while op.get_bind().exec_driver_sql(\n"
+                "    while op.get_bind().execute(sa.text(\n"
                 '        "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} LIMIT 1000)"\n'
-                "    ).rowcount:\n"
+                "    )).rowcount:\n"
                 "        pass"
             ),
         ),

@@ -10,10 +10,12 @@ from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import are_new, fails_with, new_type, ran
 from dbctl.migrate.rules.columns import added
 from dbctl.migrate.rules.facts import named, operations
+from dbctl.migrate.rules.fixes import listed
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.migrate.rules.widths import catalog_type
 from dbctl.postgres.catalog.model import Table
+from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import AddColumn, AddConstraint, Constraint, CreateIndex, Type
 
@@ -242,7 +244,11 @@ def _hit(
 
 
 def _widened(column: str, parent_type: str) -> dict[str, str]:
-    return {"column": column, "parent_type": parent_type, "value": f"CAST({column} AS {parent_type})"}
+    return {
+        "column": column,
+        "parent_type": parent_type,
+        "value": f"CAST({quote_if_needed(column)} AS {parent_type})",
+    }
 
 
 def _names(constraint: Constraint, scene: Scene, table: Table, parent: Table | None) -> dict[str, str]:
@@ -251,13 +257,13 @@ def _names(constraint: Constraint, scene: Scene, table: Table, parent: Table | N
     referenced = referenced_columns(constraint, parent) if parent else constraint.referenced_columns
     return named(
         table,
-        columns=", ".join(constraint.columns),
+        columns=listed(constraint.columns),
         column=constraint.columns[0] if constraint.columns else "",
         type=type_.name if type_ else "bigint",
         constraint=constraint.name or f"{table.relation.name}_{columns}_fkey",
         index=f"{table.relation.name}_{columns}_idx",
         parent=str(constraint.references),
-        parent_columns=", ".join(referenced),
+        parent_columns=listed(referenced),
         options=_options(scene.statement.sql),
     )
 

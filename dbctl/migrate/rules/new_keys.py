@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dbctl.migrate.rules.facts import operations
+from dbctl.migrate.rules.fixes import listed, qualified
 from dbctl.migrate.rules.foreign_keys import FK_NO_INDEX, FK_TYPE_MISMATCH, are_alike, referenced_columns
+from dbctl.migrate.rules.python_text import execute
 from dbctl.migrate.rules.registry import Hit, Scene, rule
 from dbctl.migrate.rules.widths import catalog_type
+from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.sql.operations import AddConstraint, Constraint, CreateIndex, CreateTable, Name
 
 
@@ -19,11 +22,13 @@ def new_key_without_index(operation: CreateTable, scene: Scene) -> Iterator[Hit]
     """
     for key in _keys(operation, scene):
         if not _is_indexed(key, operation, scene):
-            table, columns = str(operation.table), ", ".join(key.columns)
+            table = str(operation.table)
             index = f"{operation.table.name}_{'_'.join(key.columns)}_idx"
             fix = (
                 "# While the table is new the index costs nothing: in the revision that makes it.\n"
-                f'op.execute("""CREATE INDEX {index} ON {table} ({columns});""")'
+                + execute(
+                    f"CREATE INDEX {quote_if_needed(index)} ON {qualified(operation.table)} ({listed(key.columns)});"
+                )
             )
             yield Hit((table,), fix=fix)
 

@@ -187,13 +187,11 @@ def change_default(operation: SetDefault, scene: Scene) -> Iterator[Hit]:
 def _validated(table: Table, columns: list[str], names: Mapping[str, str]) -> str:
     """The fix where NOT NULL stands there already and is only to be validated (18); else empty: the hazard's own."""
     unproven = [each.name for each in _unproven(table) if set(each.columns) & set(columns)]
-    steps = [
-        f'op.execute("ALTER TABLE {{table}} VALIDATE CONSTRAINT {quote_if_needed(name)}")'
-        for name in unproven
-    ]
-    if len(steps) < len(columns):
+    if len(unproven) < len(columns):
         return ""
-    return fill((*steps, INDEX_OVER_NULLABLE.safe[-1]), Hit((table.relation.shown,), names))
+    keys = {f"unproven{'_' * number}": quote_if_needed(name) for number, name in enumerate(unproven)}
+    steps = [f'op.execute("ALTER TABLE {{table}} VALIDATE CONSTRAINT {{{key}}}")' for key in keys]
+    return fill((*steps, INDEX_OVER_NULLABLE.safe[-1]), Hit((table.relation.shown,), {**names, **keys}))
 
 
 def _unproven(table: Table) -> Iterator[Constraint]:

@@ -10,17 +10,17 @@ ADD_COLUMN = 'op.execute("""ALTER TABLE {table} ADD COLUMN {column} {type};""")'
 # The default is worked out anew for each row, 5,000 rows a transaction.
 FILL_WITH_DEFAULT = '''\
 with op.get_context().autocommit_block():
-    batch = """UPDATE {table} SET {column} = DEFAULT WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM {table} WHERE {column} IS NULL LIMIT 5000))"""
-    while op.get_bind().exec_driver_sql(batch).rowcount:
+    batch = sa.text("""UPDATE {table} SET {column} = DEFAULT WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM {table} WHERE {column} IS NULL LIMIT 5000))""")
+    while op.get_bind().execute(batch).rowcount:
         pass'''
 
 COPY_TO_NEW_COLUMN = '''\
 # The code writes both columns since its last release.
 with op.get_context().autocommit_block():
-    batch = """UPDATE {table} SET {column}_new = {value} WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM {table} WHERE {column}_new IS NULL AND ({value}) IS NOT NULL LIMIT 5000))"""
-    while op.get_bind().exec_driver_sql(batch).rowcount:
+    batch = sa.text("""UPDATE {table} SET {column}_new = {value} WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM {table} WHERE {column}_new IS NULL AND ({value}) IS NOT NULL LIMIT 5000))""")
+    while op.get_bind().execute(batch).rowcount:
         pass'''
 
 ADD_NEW_COLUMN = 'op.execute("""ALTER TABLE {table} ADD COLUMN {column}_new {type};""")'
@@ -39,9 +39,9 @@ with op.get_context().autocommit_block():
     op.execute("CREATE INDEX CONCURRENTLY {index} ON {table} ({columns})")"""
 
 UNIQUE_INDEX = """\
-twice = op.get_bind().exec_driver_sql(
+twice = op.get_bind().execute(sa.text(
     "SELECT {columns} FROM {table} WHERE ({columns}) IS NOT NULL GROUP BY {columns} HAVING count(*) > 1 LIMIT 1"
-)
+))
 assert twice.first() is None
 with op.get_context().autocommit_block():
     op.execute("CREATE UNIQUE INDEX CONCURRENTLY {index} ON {table} ({columns})")"""

@@ -29,12 +29,12 @@ RENAME_COLUMN = hazard(
         why="Running code still asks for the old name and fails until all of it is released again.",
         safe=(
             (
-                'op.add_column("{table}", sa.Column("{new}", sa.Text))\n'
+                'op.execute("ALTER TABLE {table} ADD COLUMN {new} text")\n'
                 "# Write both columns in the application from here on, and fill the new one in batches."
             ),
             (
                 "# dbctl: accept drop-column because all running code has used {new} for a release\n"
-                'op.drop_column("{table}", "{old}")'
+                'op.execute("ALTER TABLE {table} DROP COLUMN {old}")'
             ),
         ),
         lock=LockMode.ACCESS_EXCLUSIVE,
@@ -48,13 +48,13 @@ RENAME_TABLE = hazard(
         why="Running code still asks for the old name and fails until all of it is released again.",
         safe=(
             (
-                'op.rename_table("{old}", "{new}")\n'
+                'op.execute("ALTER TABLE {table} RENAME TO {new}")\n'
                 "# The old name stays as a view that can be written through.\n"
-                'op.execute("CREATE VIEW {old} AS SELECT * FROM {new}")'
+                'op.execute("CREATE VIEW {table} AS SELECT * FROM {schema}.{new}")'
             ),
             (
                 "# dbctl: accept drop-view because all running code has used {new} for a release\n"
-                'op.execute("DROP VIEW {old}")'
+                'op.execute("DROP VIEW {table}")'
             ),
         ),
         lock=LockMode.ACCESS_EXCLUSIVE,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import ran
 from dbctl.migrate.rules.facts import found, named, operations
+from dbctl.migrate.rules.fixes import listed
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.catalog.model import Index, Table
@@ -86,7 +87,7 @@ def drop_pk(operation: DropConstraint, scene: Scene) -> Iterator[Hit]:
         table,
         constraint=operation.name,
         index=f"{table.relation.name}_identity",
-        columns=", ".join(constraint.columns),
+        columns=listed(constraint.columns),
     )
     yield Hit((table.relation.shown,), names, _published(table), level)
 

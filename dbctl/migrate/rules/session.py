@@ -72,7 +72,7 @@ NO_LOCK_TIMEOUT = hazard(
         safe=(
             (
                 "op.execute(\"SET LOCAL lock_timeout = '5s'\")\n"
-                'op.add_column("{table}", sa.Column("{column}", sa.Integer))'
+                'op.execute("ALTER TABLE {table} ADD COLUMN {column} integer")'
             ),
         ),
         lock=LockMode.ACCESS_EXCLUSIVE,

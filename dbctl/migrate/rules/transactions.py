@@ -74,7 +74,7 @@ PENDING_TRIGGER_EVENTS = hazard(
             (
                 'op.execute("SET CONSTRAINTS ALL IMMEDIATE")\n'
                 "# Checked at once from here on, so nothing is pending when the table is altered.\n"
-                'op.add_column("{table}", sa.Column("{column}", sa.Integer))'
+                'op.execute("ALTER TABLE {table} ADD COLUMN {column} integer")'
             ),
         ),
     )

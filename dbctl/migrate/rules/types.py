@@ -11,9 +11,11 @@ from dbctl.migrate.rules.altered import affected, are_new, ran, reads, rewrites,
 from dbctl.migrate.rules.facts import found, named, shown
 from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.model import Hazard, Level
+from dbctl.migrate.rules.python_text import execute
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.migrate.rules.widths import catalog_type, is_narrower, is_read_from_text
 from dbctl.postgres.catalog.model import Constraint, Table
+from dbctl.postgres.identifiers import quote_identifier, quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import AlterType, Drop, DropColumn, SetExpression
 
@@ -116,7 +118,7 @@ DEPENDENT_VIEW = hazard(
 )
 _ALTER_UNDER_RULE = (
     "rule = op.get_bind().scalar(sa.text(\n"
-    "    \"SELECT pg_get_ruledef(oid) FROM pg_rewrite WHERE rulename = '{rule_text}' \"\n"
+    "    \"SELECT pg_get_ruledef(oid) FROM pg_rewrite WHERE rulename = '{rule}' \"\n"
     "    \"AND ev_class = CAST('{table}' AS regclass)\"\n"
     "))\n"
     'op.execute("DROP RULE {rule} ON {table}")\n'
@@ -221,7 +223,6 @@ def _rule_hit(match: re.Match[str], operation: AlterType | DropColumn, scene: Sc
     names = named(
         table,
         rule=match["rule"],
-        rule_text=match["rule"].replace("'", "''"),
         column=operation.column,
         statement=scene.statement.sql,
     )
@@ -240,13 +241,13 @@ def view_of_dropped_table(operation: Drop, scene: Scene) -> Iterator[Hit]:
     for table in found(scene, operation.names):
         views = sorted({view for used in table.dependent_views.values() for view in used})
         if views:
-            drops = [f'op.execute("DROP VIEW {view}")' for view in views]
+            drops = [execute(f"DROP VIEW {view}") for view in views]
             fix = "\n".join(
                 [
                     f"# dbctl: accept {each} because no running code has read it for a release"
                     for each in ("drop-view", "drop-table")
                 ]
-                + [*drops, f'op.execute("""{scene.statement.sql};""")']
+                + [*drops, execute(f"{scene.statement.sql};")]
             )
             yield Hit(shown([table]), why=f"{', '.join(views)} reads it.", fix=fix)
 
@@ -269,7 +270,9 @@ def _checks(table: Table, column: str) -> Iterator[Constraint]:
 
 def _hit(operation: AlterType, scene: Scene, table: Table, *, why: str = "", **names: str) -> Hit:
     type_ = spelled(operation.type)
-    collation = f' COLLATE "{operation.collation}"' if operation.collation else ""
-    value = operation.using.sql if operation.using else f"CAST({operation.column} AS {type_})"
+    collation = f" COLLATE {quote_identifier(operation.collation)}" if operation.collation else ""
+    value = (
+        operation.using.sql if operation.using else f"CAST({quote_if_needed(operation.column)} AS {type_})"
+    )
     given = named(table, column=operation.column, type=type_ + collation, value=value, **names)
     return Hit(affected(scene, table), given, why)
