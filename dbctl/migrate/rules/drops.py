@@ -15,6 +15,7 @@ from dbctl.migrate.rules.facts import (
     schema_is_new,
     shown,
 )
+from dbctl.migrate.rules.index_texts import definition
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule, statement_rule
 from dbctl.postgres.catalog.model import Index, Table
@@ -61,7 +62,7 @@ REPLACE_INDEX = hazard(
         safe=(
             (
                 "with op.get_context().autocommit_block():\n"
-                '    op.create_index("{index}", "{table}", ["{column}"], postgresql_concurrently=True)'
+                '    op.execute("""CREATE {unique}INDEX CONCURRENTLY {definition}""")'
             ),
             (
                 "with op.get_context().autocommit_block():\n"
@@ -193,7 +194,10 @@ def replace_index(operation: CreateIndex, scene: Scene) -> Iterator[Hit]:
         count = len(old.columns)
         if old.valid and operation.columns[:count] == old.columns and "" not in old.columns:
             names = named(
-                table, index=f"{operation.name}_new", column=operation.columns[0], old_index=old.name
+                table,
+                unique="UNIQUE " if operation.unique else "",
+                definition=definition(operation, name=f"{operation.name or old.name}_new"),
+                old_index=old.name,
             )
             yield Hit(shown([table]), names, f"{operation.name or 'It'} takes the place of {old.name}.")
 

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from dbctl.migrate.rules.facts import column_is_new, found, is_held_up, named, operations, shown, unique_keys
+from dbctl.migrate.rules.index_texts import definition, duplicates, on, written_definition
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.catalog.model import Table
+from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import CreateIndex, Drop, Reindex, Select, Update
 
-_CREATE_CONCURRENTLY = (
-    'with op.get_context().autocommit_block():\n    op.execute("""CREATE INDEX CONCURRENTLY {definition}""")'
-)
-# With a plain btree on one column in place of what was asked for.
+_CREATE_CONCURRENTLY = 'with op.get_context().autocommit_block():\n    op.execute("""CREATE {unique}INDEX CONCURRENTLY {definition}""")'
+# On one column in place of what was asked for.
 _CREATE_SIMPLER = (
     "with op.get_context().autocommit_block():\n"
-    '    op.create_index("{index}", "{table}", ["{column}"], postgresql_concurrently=True)'
-)
-_DEFINITION = re.compile(
-    r"\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+(?:CONCURRENTLY\s+)?(?:IF\s+NOT\s+EXISTS\s+)?(\S.*)",
-    re.IGNORECASE | re.DOTALL,
+    '    op.execute("CREATE INDEX CONCURRENTLY {index} ON {table} ({column})")'
 )
 _NO_DUPLICATES = (
-    'duplicates = op.get_bind().exec_driver_sql("SELECT {columns} FROM {table} GROUP BY {columns} '
-    'HAVING count(*) > 1 LIMIT 1")\n'
+    "duplicates = op.get_bind().execute(sa.text(\n"
+    '    "SELECT {keys} FROM {table} {chosen}GROUP BY {keys} HAVING count(*) > 1 LIMIT 1"\n'
+    "))\n"
     "assert duplicates.first() is None\n"
 )
 # More columns than this rarely serve more queries than a narrower index.
@@ -79,7 +75,7 @@ CIC_IF_NOT_EXISTS = hazard(
             (
                 "with op.get_context().autocommit_block():\n"
                 '    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {index}")\n'
-                '    op.create_index("{index}", "{table}", ["{column}"], postgresql_concurrently=True)'
+                '    op.execute("""CREATE {unique}INDEX CONCURRENTLY {definition}""")'
             ),
         ),
     )
@@ -91,12 +87,12 @@ INDEX_ON_PARTITIONED = hazard(
         effect="failing",
         why="No index of a partitioned table can be built or dropped concurrently: it fails with 0A000.",
         safe=(
-            'op.execute("CREATE INDEX {index} ON ONLY {table} ({column})")',
+            'op.execute("""CREATE {unique}INDEX {definition_of_parent}""")',
             (
                 "with op.get_context().autocommit_block():\n"
-                '    op.create_index("{partition}_{column}_idx", "{partition}", ["{column}"], postgresql_concurrently=True)'
+                '    op.execute("""CREATE {unique}INDEX CONCURRENTLY {definition_of_partition}""")'
             ),
-            'op.execute("ALTER INDEX {index} ATTACH PARTITION {partition}_{column}_idx")',
+            'op.execute("ALTER INDEX {index} ATTACH PARTITION {partition_index}")',
         ),
     )
 )
@@ -140,7 +136,7 @@ HASH_INDEX = hazard(
         level=Level.NOTICE,
         effect="style",
         why="A hash index knows no order, no uniqueness and one column only; a btree serves = as well.",
-        safe=(_CREATE_SIMPLER,),
+        safe=(_CREATE_CONCURRENTLY,),
     )
 )
 
@@ -184,7 +180,7 @@ def index_concurrently_in_txn(operation: CreateIndex | Drop | Reindex, scene: Sc
         names = (
             _names(operation, table, scene)
             if table
-            else {"table": str(operation.table), "index": operation.name}
+            else {"unique": _unique(operation), "definition": definition(operation)}
         )
         yield Hit(shown([table]) if table else (str(operation.table),), names, why)
     else:
@@ -208,8 +204,7 @@ def index_on_partitioned(operation: CreateIndex | Drop, scene: Scene) -> Iterato
     if isinstance(operation, CreateIndex):
         table = scene.table(operation.table)
         if table and table.relation.kind == "partitioned table":
-            partition = table.partitions[0] if table.partitions else "partition"
-            yield Hit(shown([table]), _names(operation, table, scene) | {"partition": partition})
+            yield Hit(shown([table]), _names(operation, table, scene) | _of_partition(operation, table))
     elif operation.kind == "index":
         for name in operation.names:
             place = scene.index(name)
@@ -248,19 +243,41 @@ def hash_index(operation: CreateIndex, scene: Scene) -> Iterator[Hit]:
     """USING hash."""
     table = scene.table(operation.table)
     if operation.method == "hash":
-        names = _names(operation, table, scene) if table else {"index": operation.name}
+        names = {"unique": "", "definition": definition(operation, accessMethod="btree")}
         yield Hit(shown([table]) if table else (str(operation.table),), names)
 
 
 def _names(operation: CreateIndex, table: Table, scene: Scene) -> dict[str, str]:
     columns = [column for column in operation.columns if column]
     name = operation.name or f"{table.relation.name}_{'_'.join(columns)}_idx"
-    names = ", ".join(columns or ["expression"])
-    written = None if scene.hidden else _DEFINITION.fullmatch(scene.statement.sql)
-    definition = written[1].rstrip("; \n") if written else f"{name} ON {table.relation.shown} ({names})"
+    as_written = "" if scene.hidden else scene.statement.sql
     return named(
-        table, index=name, column=(columns or ["expression"])[0], columns=names, definition=definition
+        table,
+        index=name,
+        column=(columns or ["expression"])[0],
+        unique=_unique(operation),
+        definition=written_definition(operation, as_written),
+        **duplicates(operation),
     )
+
+
+def _unique(operation: CreateIndex) -> str:
+    return "UNIQUE " if operation.unique else ""
+
+
+def _of_partition(operation: CreateIndex, table: Table) -> dict[str, str]:
+    """The index on the parent alone, and on a partition of it."""
+    relation = table.relation
+    schema, _, partition = (table.partitions[0] if table.partitions else "partition").rpartition(".")
+    index = f"{partition}_{operation.columns[0] or 'expr'}_idx"
+    parent = on(operation, relation.name, operation.table.schema, children=False)
+    return {
+        "definition_of_parent": definition(operation, **parent),
+        "definition_of_partition": definition(
+            operation, name=index, **on(operation, partition, schema, children=True)
+        ),
+        "partition_index": ".".join(quote_if_needed(part) for part in (schema, index) if part),
+    }
 
 
 def _is_skipped(operation: CreateIndex, table: Table) -> bool:

@@ -91,7 +91,7 @@ NOT_IDEMPOTENT = hazard(
             'op.execute("ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {column} integer")',
             (
                 "with op.get_context().autocommit_block():\n"
-                '    op.create_index("{table}_{column}_idx", "{table}", ["{column}"], postgresql_concurrently=True)'
+                '    op.execute("CREATE INDEX CONCURRENTLY {table}_{column}_idx ON {table} ({column})")'
             ),
         ),
     )

@@ -96,6 +96,7 @@ def create_index(fields: Fields) -> Iterator[Operation]:
         if_not_exists=fields.get("if_not_exists", False),
         is_partial="whereClause" in fields,
         nulls_not_distinct=fields.get("nulls_not_distinct", False),
+        tree=fields,
     )
 
 

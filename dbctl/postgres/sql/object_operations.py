@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.parts import ConstraintKind, Expression, Name, Operation
@@ -68,6 +68,8 @@ class CreateIndex(Operation):
     if_not_exists: bool = False
     is_partial: bool = False
     nulls_not_distinct: bool = False
+    # The fields of the IndexStmt.
+    tree: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
