@@ -9,6 +9,7 @@ from dbctl.migrate.rules.registry import Scene
 from dbctl.migrate.trace.model import Statement
 from dbctl.postgres.catalog.model import Relation, Table
 from dbctl.postgres.lock_modes import LockMode
+from dbctl.postgres.sql.alike import is_key_of
 from dbctl.postgres.sql.operations import (
     AddColumn,
     Call,
@@ -134,7 +135,11 @@ def is_bounded(filter_: Filter, table: Table) -> bool:
         # (tenant, id) with tenant = 1 and id between 1 and 1000.
         if key <= fixed | set(filter_.bounded):
             return True
-    return False
+    return bool(filter_.equal_nodes) and any(
+        is_key_of(index.definition, fixed, filter_.equal_nodes)
+        for index in table.indexes
+        if index.unique and index.valid and not index.partial and "" in index.columns
+    )
 
 
 def newly(statement: Statement, mode: LockMode) -> tuple[Relation, ...]:

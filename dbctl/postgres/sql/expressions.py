@@ -56,6 +56,7 @@ def which_rows(where: Fields | None, *sources: Any, ctes: Mapping[str, bool] | N
         ranged=_once(name for name, operator in compared if operator != "="),
         bounded=_once(name for name, _ in compared if name in lower and name in upper),
         limited=is_joined or any(_is_tied(term, ctes) for term in terms),
+        equal_nodes=tuple(node for term in terms for node in _equal(term)),
     )
 
 
@@ -141,6 +142,17 @@ def _compared(term: Fields) -> Iterator[tuple[str, str]]:
         yield _column(left), operator
     elif _column(right) and _is_given(left) and operator != "between":
         yield _column(right), {"<": ">", ">": "<", "<=": ">=", ">=": "<="}.get(operator, operator)
+
+
+def _equal(term: Fields) -> Iterator[Fields]:
+    """What else than a column a term compares by = with something that reads no column."""
+    comparison = term.get("A_Expr", {})
+    if _KINDS.get(comparison.get("kind", "")) is None or words(comparison.get("name", ())[-1:]) != ["="]:
+        return
+    left, right = comparison.get("lexpr", {}), comparison.get("rexpr", {})
+    for node, other in ((left, right), (right, left)):
+        if not _column(node) and not _is_given(node) and _is_given(other):
+            yield node
 
 
 def _column(node: Fields) -> str:

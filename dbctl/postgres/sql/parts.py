@@ -106,6 +106,8 @@ class Filter:
     ranged: tuple[str, ...] = ()
     bounded: tuple[str, ...] = ()
     limited: bool = False
+    # The parse trees of what else than a column is compared by =: lower(email).
+    equal_nodes: tuple[Any, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
