@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from dbctl.migrate.rules.facts import operations
+from dbctl.migrate.rules.facts import operations, shown, stored
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, hazard
 from dbctl.migrate.trace.model import Failure, Refusal, RevisionTrace, Statement
@@ -126,7 +126,7 @@ def explained(statement: Statement, met: Iterable[Hazard]) -> bool:
     return any(each.effect == "failing" for each in hazards)
 
 
-def of_failure(failure: Failure, trace: RevisionTrace) -> Hit:
+def of_failure(failure: Failure, trace: RevisionTrace, statement: Statement | None = None) -> Hit:
     """What the server said and what it means, or how the revision's Python ended, or our patience."""
     if failure.timed_out:
         return Hit(why=f"It was {_line(failure.message)} (--time-limit, migrate.revision_timeout).")
@@ -142,7 +142,13 @@ def of_failure(failure: Failure, trace: RevisionTrace) -> Hit:
         return Hit(
             why=f"{said} It may only follow from {before}, which failed before it.", level=Level.CAUTION
         )
-    return Hit(why=said)
+    return Hit(_tables(statement) if failure.on_rows and statement else (), why=said)
+
+
+def _tables(statement: Statement) -> tuple[str, ...]:
+    """The tables with rows that a statement names, of those that were there."""
+    named = (statement.before.get(oid) for oid in statement.names.values())
+    return shown(table for table in named if table is not None and stored(table.relation))
 
 
 def of_refusal(refusal: Refusal) -> Hit:

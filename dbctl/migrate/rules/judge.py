@@ -61,7 +61,8 @@ def _matches(trace: RevisionTrace, levels: Levels) -> Iterator[_Match]:
         yield from _left_over(statement, trace, matches)
     if trace.failure and not any(statement.failure for statement in trace.statements):
         hazard = failures.hazard_of(trace.failure)
-        yield _Match(hazard, failures.of_failure(trace.failure, trace), line=trace.failed_line)
+        hit = failures.of_failure(trace.failure, trace, trace.failed)
+        yield _Match(hazard, hit, trace.failed, line=trace.failed_line)
     for refusal in trace.refusals:
         yield _Match(failures.LEAVES_SCRATCH, failures.of_refusal(refusal), line=refusal.line)
     for hazard, hit, line in judge_source(trace):
@@ -91,7 +92,7 @@ def _left_over(statement: Statement, trace: RevisionTrace, matches: list[_Match]
     failure = statement.failure
     is_told = any(match.hit.fails for match in matches) or failures.explained(statement, met)
     if failure is not None and not is_told:
-        yield _Match(failures.hazard_of(failure), failures.of_failure(failure, trace), statement)
+        yield _Match(failures.hazard_of(failure), failures.of_failure(failure, trace, statement), statement)
     told = {table for match in matches for table in match.hit.tables}
     for hit in unexplained(statement, told):
         yield _Match(HIDDEN, hit, statement)
@@ -118,7 +119,7 @@ def _finding(match: _Match, trace: RevisionTrace, levels: Levels, measured: Meas
     level = levels.of(match.hazard, hit.level, hit.tables)
     if level is None:
         return None
-    facts = measured.of(statement, hit.tables, of_transaction=hit.of_transaction)
+    facts = measured.of(statement, hit.tables, of_transaction=hit.of_transaction, own=match.hazard.lock)
     return Finding(
         hazard=match.hazard.id,
         level=level,

@@ -6,7 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from dbctl.migrate.trace.model import RevisionTrace, Statement
+from dbctl.postgres.catalog.model import Relation
 from dbctl.postgres.lock_modes import LockMode
+from dbctl.postgres.sql.operations import Truncate, Vacuum
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,17 @@ class Measured:
                 self._oids.setdefault(lock.relation.shown, set()).add(lock.relation.oid)
 
     def of(
-        self, statement: Statement | None, tables: Collection[str], *, of_transaction: bool = False
+        self,
+        statement: Statement | None,
+        tables: Collection[str],
+        *,
+        of_transaction: bool = False,
+        own: LockMode | None = None,
     ) -> Facts:
         """What ``statement`` did to ``tables``; without any, what it locked.
 
         Its own lock, or where it took none, the one that it runs under; ``of_transaction`` the stronger of both.
+        ``own`` is the mode that its kind takes, which is not taken again where the transaction holds it.
         """
         if statement is None:
             return Facts()
@@ -57,13 +65,29 @@ class Measured:
         taken = max((lock.mode for lock in statement.locks if lock.relation.oid in oids), default=None)
         held = max((mode for oid, mode in statement.held.items() if oid in oids), default=None)
         is_held = held is not None and (taken is None or (of_transaction and held > taken))
-        scanned = (scan.relation for scan in statement.scanned)
+        lock = held if is_held else taken
+        if not is_held and held and own and taken and held >= own > taken:
+            lock, is_held = own, True
+        rewritten, scanned = _worked(statement)
         return Facts(
-            lock=held if is_held else taken,
+            lock=lock,
             is_held=is_held,
-            rewritten=tuple(relation.shown for relation in statement.rewritten if relation.oid in oids),
+            rewritten=tuple(relation.shown for relation in rewritten if relation.oid in oids),
             scanned=tuple(relation.shown for relation in scanned if relation.oid in oids),
         )
+
+
+def _worked(statement: Statement) -> tuple[tuple[Relation, ...], tuple[Relation, ...]]:
+    """The tables that it wrote anew, and those that it read in full."""
+    done = statement.operations
+    if done and all(isinstance(one, Truncate) for one in done):
+        # It gives a table a new file, an empty one, and looks at no row.
+        return (), ()
+    scanned = tuple(scan.relation for scan in statement.scanned)
+    if any(isinstance(one, Vacuum) and one.full for one in done):
+        # Outside a transaction nobody counts the rows that are read to be written anew.
+        scanned = tuple(dict.fromkeys((*scanned, *statement.rewritten)))
+    return statement.rewritten, scanned
 
 
 def _blocks(mode: LockMode) -> str:

@@ -29,6 +29,7 @@ def merged(with_rows: RevisionTrace, without: RevisionTrace) -> RevisionTrace:
         statements=statements,
         failure=failure,
         failed_line=with_rows.failed_line,
+        failed=None if any(s.failure for s in statements) else failed,
         notes=(*with_rows.notes, *without.notes),
         seeded=with_rows.seeded,
     )

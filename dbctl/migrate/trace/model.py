@@ -118,6 +118,7 @@ class RevisionTrace:
 
     ``notes`` say what could not be judged, and why: rows that can't be made, a time limit, SQL not parsed.
     ``consequence_of`` names earlier revisions that failed and did not run, where the failure looks like theirs.
+    ``failed`` is the statement that failed on rows, where the run without rows never came to send it.
     ``publishing`` names, by schema, a publication that takes in every new table of it ("*": of any schema);
     ``keyless`` are the tables that had no primary key when it began. ``refusals`` are what it swallowed.
     """
@@ -129,6 +130,7 @@ class RevisionTrace:
     duration_seconds: float
     failure: Failure | None = None
     failed_line: int | None = None
+    failed: Statement | None = None
     notes: tuple[str, ...] = ()
     seeded: frozenset[int] = frozenset()
     consequence_of: tuple[str, ...] = ()
