@@ -9,7 +9,7 @@ from dbctl.migrate.rules.facts import operations
 from dbctl.migrate.rules.registry import Scene
 from dbctl.migrate.trace.model import Statement
 from dbctl.postgres.catalog.model import Table
-from dbctl.postgres.sql.operations import AddColumn, Type
+from dbctl.postgres.sql.operations import AddColumn, Column, Type
 
 # PostgreSQL's errors about a value (22) and about a constraint (23): it had come as far as the rows.
 _ABOUT_ROWS = ("22", "23")
@@ -65,6 +65,15 @@ def are_new(scene: Scene, table: Table, columns: Collection[str]) -> bool:
         return False
     statements = (*scene.earlier, scene.statement)
     return set(columns) <= {name for each in statements for name in _added(each, table)}
+
+
+def new_column(scene: Scene, table: Table, name: str) -> Column | None:
+    """The column as declared, if this revision adds it, in this statement or before."""
+    for statement in (*scene.earlier, scene.statement):
+        for operation in operations(statement):
+            if _adds_to(operation, statement, table) and operation.column.name == name:
+                return operation.column
+    return None
 
 
 def new_type(scene: Scene, table: Table, column: str) -> Type | None:

@@ -118,8 +118,7 @@ VOLATILE_DEFAULT = hazard(
             "every query on it waits."
         ),
         safe=(
-            recipes.ADD_COLUMN
-            + '\nop.execute("""ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {default}""")',
+            f"{recipes.ADD_COLUMN}\n{recipes.SET_DEFAULT}",
             recipes.FILL_WITH_DEFAULT,
         ),
         lock=LockMode.ACCESS_EXCLUSIVE,
@@ -209,8 +208,33 @@ def added(operation: AddColumn, scene: Scene) -> Table | None:
 def hit(operation: AddColumn, scene: Scene, table: Table, **names: str) -> Hit:
     """The finding about a column that is added."""
     column = operation.column
-    given = named(table, column=column.name, type=spelled(column.type), **names)
+    given = named(table, column=column.name, type=spelled(column.type), **default_of(column)) | names
     return Hit(affected(scene, table), given)
+
+
+def default_of(column: Column | None) -> dict[str, str]:
+    """The name of the default for a safe way, if there is one."""
+    return {"default": column.default.sql} if column and column.default else {}
+
+
+def whole(column: Column | None, *between: str, add: str = recipes.ADD_COLUMN) -> tuple[str, ...]:
+    """Bodies that ``add`` a column as it was meant, with its default and its NOT NULL; ``between`` comes before that.
+
+    A default that all rows share costs nothing in the ADD COLUMN, nor does NOT NULL with it.
+    """
+    if column is None or column.generated:
+        return (add, *between)
+    if column.identity or column.type.name in SERIAL:
+        return (*NUMBERED, *between, *recipes.NOT_NULL)
+    if column.default and add is recipes.ADD_COLUMN and not _is_volatile(column):
+        promise = " NOT NULL" if column.not_null else ""
+        return (add.replace("{type}", "{type} DEFAULT {default}" + promise), *between)
+    promised = recipes.NOT_NULL if column.not_null else ()
+    if column.default:
+        return (f"{add}\n{recipes.SET_DEFAULT}", recipes.FILL_WITH_DEFAULT, *between, *promised)
+    if promised:
+        promised = (f"# Every row has got a value by now.\n{promised[0]}", *promised[1:])
+    return (add, *between, *promised)
 
 
 def key_names(operation: AddColumn, table: Table) -> dict[str, str]:
@@ -263,7 +287,9 @@ def constrained_domain(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
     if table is None or not rewrites(scene, table, "default") or column.type.name in _BUILT_IN:
         return
     if not (column.generated or column.identity or _is_volatile(column)):
-        yield hit(operation, scene, table)
+        found = hit(operation, scene, table)
+        add, *checks = CONSTRAINED_DOMAIN.safe
+        yield replace(found, fix=fill(whole(column, *checks, add=add), found))
 
 
 def _kept_not_null(hazard: Hazard, operation: AddColumn, found: Hit) -> Hit:

@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dbctl.migrate.rules import recipes
-from dbctl.migrate.rules.altered import affected, are_new, ran, reads
+from dbctl.migrate.rules.altered import affected, are_new, new_column, ran, reads
+from dbctl.migrate.rules.columns import default_of, whole
 from dbctl.migrate.rules.facts import named, operations, stored
 from dbctl.migrate.rules.fixes import fill, listed
 from dbctl.migrate.rules.model import Hazard, Level
-from dbctl.migrate.rules.new_columns import ADD_CHECKED_COLUMN, ADD_PRIMARY_KEY_COLUMN, ADD_UNIQUE_COLUMN
+from dbctl.migrate.rules.new_columns import (
+    ADD_CHECKED_COLUMN,
+    ADD_PRIMARY_KEY_COLUMN,
+    ADD_UNIQUE_COLUMN,
+    primary_key_of,
+)
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.catalog.model import Table
 from dbctl.postgres.lock_modes import LockMode
@@ -138,7 +144,10 @@ def check_of_new_column(operation: AddConstraint, scene: Scene) -> Iterator[Hit]
     """The same over columns that the revision added."""
     table = _checked(operation, scene)
     if table and are_new(scene, table, operation.constraint.columns):
-        yield _check_hit(operation, scene, table)
+        found = _check_hit(operation, scene, table)
+        column = new_column(scene, table, found.names["column"])
+        found = replace(found, names={**found.names, **default_of(column)})
+        yield replace(found, fix=fill(whole(column, *recipes.CHECK), found))
 
 
 @rule(ADD_UNIQUE, AddConstraint)
@@ -279,8 +288,12 @@ def _built(operation: AddConstraint, scene: Scene, kind: str, *, new: bool) -> I
         index=constraint.name or f"{stem}_{suffix}",
         sequence=f"{stem}_seq",
     )
-    found = Hit(affected(scene, table), names)
-    if constraint.nulls_not_distinct or constraint.deferrable:
+    added = new_column(scene, table, column) if new else None
+    found = Hit(affected(scene, table), names | default_of(added))
+    if added:
+        unique = whole(added, *recipes.unique(constraint))
+        found = replace(found, fix=fill(unique if kind == "unique" else primary_key_of(added), found))
+    elif constraint.nulls_not_distinct or constraint.deferrable:
         way = recipes.unique(constraint) if kind == "unique" else ()
         found = replace(found, fix=fill(way, found))
     yield found

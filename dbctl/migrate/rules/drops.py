@@ -15,7 +15,7 @@ from dbctl.migrate.rules.facts import (
     schema_is_new,
     shown,
 )
-from dbctl.migrate.rules.index_texts import definition
+from dbctl.migrate.rules.index_texts import as_sql, definition
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule, statement_rule
 from dbctl.postgres.catalog.model import Index, Table
@@ -193,12 +193,8 @@ def replace_index(operation: CreateIndex, scene: Scene) -> Iterator[Hit]:
     for old in _dropped_indexes(scene, table):
         count = len(old.columns)
         if old.valid and operation.columns[:count] == old.columns and "" not in old.columns:
-            names = named(
-                table,
-                unique="UNIQUE " if operation.unique else "",
-                definition=definition(operation, name=f"{operation.name or old.name}_new"),
-                old_index=old.name,
-            )
+            spare = as_sql(operation, definition(operation, name=f"{operation.name or old.name}_new"))
+            names = named(table, old_index=old.name, **spare)
             yield Hit(shown([table]), names, f"{operation.name or 'It'} takes the place of {old.name}.")
 
 

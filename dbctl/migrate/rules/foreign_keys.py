@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dbctl.migrate.rules import recipes
-from dbctl.migrate.rules.altered import are_new, fails_with, new_type, ran
-from dbctl.migrate.rules.columns import added
+from dbctl.migrate.rules.altered import are_new, fails_with, new_column, new_type, ran
+from dbctl.migrate.rules.columns import added, default_of, whole
 from dbctl.migrate.rules.facts import named, operations
-from dbctl.migrate.rules.fixes import listed
+from dbctl.migrate.rules.fixes import fill, listed
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.migrate.rules.widths import catalog_type
 from dbctl.postgres.catalog.model import Table
 from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
-from dbctl.postgres.sql.operations import AddColumn, AddConstraint, Constraint, CreateIndex, Type
+from dbctl.postgres.sql.operations import AddColumn, AddConstraint, Column, Constraint, CreateIndex, Type
 
 _REFERENCES = re.compile(
     r'\bREFERENCES\s+(?:"[^"]+"|[\w$.])+(?:\s*\([^)]*\))?((?:\s+(?:MATCH|ON|DELETE|UPDATE|CASCADE|RESTRICT|NO|ACTION'
@@ -102,7 +102,7 @@ def column_with_fk(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
     for constraint in operation.column.constraints:
         if table and constraint.kind == "foreign key" and constraint.enforced and ran(scene):
             level = Level.DANGER if operation.column.default else Level.CAUTION
-            yield _hit(constraint, scene, table, level=level)
+            yield _with_column(_hit(constraint, scene, table, level=level), operation.column)
 
 
 @rule(ADD_COLUMN_FK, AddConstraint)
@@ -110,7 +110,8 @@ def fk_of_new_column(operation: AddConstraint, scene: Scene) -> Iterator[Hit]:
     """A key that is validated, of columns that the revision added: what Alembic makes of an inline one."""
     table = scene.table(operation.table)
     if table and _is_validated(operation, scene) and are_new(scene, table, operation.constraint.columns):
-        yield _hit(operation.constraint, scene, table)
+        found = _hit(operation.constraint, scene, table)
+        yield _with_column(found, new_column(scene, table, found.names["column"]))
 
 
 @rule(ADD_FK, AddConstraint)
@@ -241,6 +242,14 @@ def _hit(
     if parent and with_parent and parent.relation.shown != table.relation.shown:
         tables.append(parent.relation.shown)
     return Hit(tuple(tables), _names(constraint, scene, table, parent), level=level)
+
+
+def _with_column(found: Hit, column: Column | None) -> Hit:
+    """The hit with the column's default and NOT NULL in its fix, where the key is of one column."""
+    if column is None or found.names["columns"] != listed([column.name]):
+        return found
+    found = replace(found, names={**found.names, **default_of(column)})
+    return replace(found, fix=fill(whole(column, recipes.CREATE_INDEX, *recipes.FOREIGN_KEY), found))
 
 
 def _widened(column: str, parent_type: str) -> dict[str, str]:

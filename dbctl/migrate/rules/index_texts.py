@@ -33,6 +33,11 @@ def definition(operation: CreateIndex, *, name: str = "", **fields: object) -> s
     return deparse_statement({"IndexStmt": {**tree, **given, **fields}}).removeprefix("CREATE INDEX ")
 
 
+def as_sql(operation: CreateIndex, written: str) -> dict[str, str]:
+    """The names that a safe way is filled with: its ``definition``, and whether it is ``unique``."""
+    return {"unique": "UNIQUE " if operation.unique else "", "definition": written}
+
+
 def on(operation: CreateIndex, table: str, schema: str, *, children: bool) -> Fields:
     """The field of the tree that puts the index on another table; without its ``children``, ON ONLY it."""
     place = (operation.tree or {}).get("relation", {"relpersistence": "p"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dbctl.migrate.rules.facts import column_is_new, found, is_held_up, named, operations, shown, unique_keys
-from dbctl.migrate.rules.index_texts import definition, duplicates, on, written_definition
+from dbctl.migrate.rules.index_texts import as_sql, definition, duplicates, on, written_definition
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.catalog.model import Table
@@ -177,11 +177,7 @@ def index_concurrently_in_txn(operation: CreateIndex | Drop | Reindex, scene: Sc
     )
     if isinstance(operation, CreateIndex):
         table = scene.table(operation.table)
-        names = (
-            _names(operation, table, scene)
-            if table
-            else {"unique": _unique(operation), "definition": definition(operation)}
-        )
+        names = _names(operation, table, scene) if table else as_sql(operation, definition(operation))
         yield Hit(shown([table]) if table else (str(operation.table),), names, why)
     else:
         yield Hit(_tables_of(operation, scene), why=why)
@@ -255,14 +251,9 @@ def _names(operation: CreateIndex, table: Table, scene: Scene) -> dict[str, str]
         table,
         index=name,
         column=(columns or ["expression"])[0],
-        unique=_unique(operation),
-        definition=written_definition(operation, as_written),
+        **as_sql(operation, written_definition(operation, as_written)),
         **duplicates(operation),
     )
-
-
-def _unique(operation: CreateIndex) -> str:
-    return "UNIQUE " if operation.unique else ""
 
 
 def _of_partition(operation: CreateIndex, table: Table) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import ran, reads, rewrites
-from dbctl.migrate.rules.columns import NUMBERED, SERIAL, added, hit, key_names
+from dbctl.migrate.rules.columns import NUMBERED, SERIAL, added, hit, key_names, whole
 from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
@@ -107,7 +107,7 @@ def unique_column(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
     if table and _has(operation.column, "unique") and ran(scene):
         found = hit(operation, scene, table, **key_names(operation, table))
         key = next(each for each in operation.column.constraints if each.kind == "unique")
-        yield replace(found, fix=fill((recipes.ADD_COLUMN, *recipes.unique(key)), found))
+        yield replace(found, fix=fill(whole(operation.column, *recipes.unique(key)), found))
 
 
 @rule(ADD_PRIMARY_KEY_COLUMN, AddColumn)
@@ -115,7 +115,8 @@ def primary_key_column(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
     """Inline PRIMARY KEY."""
     table = added(operation, scene)
     if table and _has(operation.column, "primary key") and ran(scene):
-        yield hit(operation, scene, table, **key_names(operation, table))
+        found = hit(operation, scene, table, **key_names(operation, table))
+        yield replace(found, fix=fill(primary_key_of(operation.column), found))
 
 
 @rule(ADD_CHECKED_COLUMN, AddColumn)
@@ -127,7 +128,8 @@ def checked_column(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
         return
     name = checks[0].name or f"{table.relation.name}_{operation.column.name}_check"
     sql = checks[0].expression.sql if checks[0].expression else "true"
-    yield hit(operation, scene, table, constraint=name, check=sql)
+    found = hit(operation, scene, table, constraint=name, check=sql)
+    yield replace(found, fix=fill(whole(operation.column, *recipes.CHECK), found))
 
 
 @rule(ADD_JSON, AddColumn)
@@ -135,7 +137,16 @@ def json_column(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
     """A json column on a table whose rows are already selected by running code."""
     table = added(operation, scene)
     if table and operation.column.type.name == "json" and ran(scene):
-        yield hit(operation, scene, table)
+        found = hit(operation, scene, table, type="jsonb")
+        yield replace(found, fix=fill(whole(operation.column), found))
+
+
+def primary_key_of(column: Column | None) -> tuple[str, ...]:
+    """Bodies that add a column that becomes the primary key: by its own default, or by numbers."""
+    if column is None or column.default is None:
+        return ADD_PRIMARY_KEY_COLUMN.safe
+    add = f"{recipes.ADD_COLUMN}\n{recipes.SET_DEFAULT}"
+    return (add, recipes.FILL_WITH_DEFAULT, *recipes.NOT_NULL, *recipes.PRIMARY_KEY)
 
 
 def _has(column: Column, kind: str) -> bool:

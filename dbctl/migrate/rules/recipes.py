@@ -15,6 +15,8 @@ with op.get_context().autocommit_block():
     while op.get_bind().execute(batch).rowcount:
         pass'''
 
+SET_DEFAULT = 'op.execute("""ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {default}""")'
+
 COPY_TO_NEW_COLUMN = '''\
 # The code writes both columns since its last release.
 with op.get_context().autocommit_block():
