@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dbctl.database.errors import sqlstate
 from dbctl.errors import DbctlError, MigrationFailed, Refused
+from dbctl.migrate.applied import applied
 from dbctl.migrate.environment import Environment
 from dbctl.migrate.failure import Left, environment_error, ran_nothing, revision_error, what_is_left
 from dbctl.migrate.model import Applied, Direction, Step
@@ -104,7 +105,7 @@ class Journal:
         self._scribe.check_direction(direction)
         if self._history:
             self._history.opened(connection, self.schema)
-        there = _closure(self._environment.script, heads)
+        there = applied(self._environment.script, heads)
         is_up = direction is Direction.UP
         for number, step in enumerate(steps, 1):
             if (step.revision.revision in there) is is_up:
@@ -251,18 +252,6 @@ def _commit(connection: Connection) -> None:
 
 def _message(script: Any) -> str:
     return (script.doc or "").partition("\n")[0]
-
-
-def _closure(script: ScriptDirectory, heads: Iterable[str]) -> set[str]:
-    """All revisions that are applied where the version table has these heads."""
-    seen: set[str] = set()
-    waiting = list(heads)
-    while waiting:
-        found = script.get_revision(waiting.pop())
-        if found.revision not in seen:
-            seen.add(found.revision)
-            waiting.extend(found._all_down_revisions)  # noqa: SLF001 - with what it depends on
-    return seen
 
 
 def _knows(script: ScriptDirectory, revision: str) -> bool:

@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from dbctl.database.guard import Attempt, Guard
+from dbctl.migrate.applied import applied
 from dbctl.migrate.environment import Environment
 from dbctl.migrate.failure import line_in
 from dbctl.migrate.model import Direction, Step
@@ -139,10 +140,10 @@ class Course:
     def _choose(self, script: ScriptDirectory, heads: Iterable[str]) -> list[Any]:
         if self.down_to is not None:
             return self._choose_down(script, self.down_to, heads)
-        applied = _closure(script, heads)
+        there = applied(script, heads)
         wanted = [script.get_revision(name) for name in self.targets or script.get_heads()]
-        below = _closure(script, [parent for one in wanted for parent in one._all_down_revisions])  # noqa: SLF001
-        missing = tuple(one.revision for one in wanted if one.revision not in applied | below)
+        below = applied(script, [parent for one in wanted for parent in one._all_down_revisions])  # noqa: SLF001
+        missing = tuple(one.revision for one in wanted if one.revision not in there | below)
         # Alembic's own commands call the same function, with one target; it takes several, none below another.
         return list(script._upgrade_revs(missing, heads)) if missing else []  # type: ignore[arg-type]  # noqa: SLF001
 
@@ -152,8 +153,8 @@ class Course:
             self.to_undo = tuple(step.revision.revision for step in steps)
             return steps
         # A later run of env.py: -1 would mean another revision now.
-        applied = _closure(script, heads)
-        left = (script.get_revision(name) for name in self.to_undo if name in applied)
+        there = applied(script, heads)
+        left = (script.get_revision(name) for name in self.to_undo if name in there)
         return [MigrationStep.downgrade_from_script(script.revision_map, one) for one in left]
 
     def _run(
@@ -307,17 +308,6 @@ def _remembered(context: MigrationContext) -> dict[Any, Any]:
     """What SQLAlchemy believes to have created in this run: types that a rollback takes away again."""
     memory = context.impl.memo.items()
     return {name: set(value) if isinstance(value, set) else value for name, value in memory}
-
-
-def _closure(script: ScriptDirectory, heads: Iterable[str]) -> set[str]:
-    seen: set[str] = set()
-    waiting = list(heads)
-    while waiting:
-        found = script.get_revision(waiting.pop())
-        if found.revision not in seen:
-            seen.add(found.revision)
-            waiting.extend(found._all_down_revisions)  # noqa: SLF001 - with what it depends on
-    return seen
 
 
 def _may_commit(step: RevisionStep) -> bool:
