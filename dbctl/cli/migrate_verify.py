@@ -58,7 +58,8 @@ async def verify(
 ) -> None:
     """Run revisions up, down and up again on a throw-away server, and say what is not as it was.
 
-    The whole catalog is compared, and the rows. Needs no database. Exit code 1 if anything was found that its
+    The whole catalog is compared, and the rows: but for what the upgrade itself changes or deletes of them, which
+    no downgrade is expected to bring back. Needs no database. Exit code 1 if anything was found that its
     file does not accept: `# dbctl: accept irreversible because the old values are gone`.
 
     Example: dbctl migrate verify base:heads --format github
