@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -103,11 +104,11 @@ async def _apply(
     from dbctl.migrate.runner.gate import pass_gate
 
     rerun, no_history, wait = how
-    async with open_site(run, project) as site:
+    async with open_site(run, project) as site, runner.only_runner(site, wait) as guard:
         planned = await pass_gate(site, gate)
         with run_options(run, rerun, history=not no_history) as options:
             target = revision if planned is None else planned
-            return await runner.up(site, target, progress=teller(run), wait_seconds=wait, options=options)
+            return await runner.up(site, target, progress=teller(run), options=replace(options, guard=guard))
 
 
 def _gate_request(

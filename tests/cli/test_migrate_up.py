@@ -118,6 +118,21 @@ def test_the_direct_url_serves_migrations(dbctl, empty, empty_conninfo, tmp_path
     assert at(empty_conninfo) == ["a"]
 
 
+def test_the_second_of_two_runs_is_busy_before_it_plans(dbctl_process, dbctl, empty, tmp_path):
+    folder = tmp_path / "p"
+    ini = str(write_revisions(folder, a=TABLE))
+    assert dbctl("migrate", "up", "--config", ini, env=empty).code == 0
+    write_revisions(folder, a=TABLE, b="__import__('time').sleep(2)")
+    with dbctl_process.start("migrate", "up", "--config", ini, env=empty) as first:
+        assert first.stderr
+        while "copying the schema" not in first.stderr.readline():
+            pass
+        second = dbctl("migrate", "up", "--config", ini, env=empty)
+        first.communicate(timeout=60)
+    assert (first.returncode, second.code) == (0, 5)
+    assert "copying the schema" not in second.stderr
+
+
 def test_no_history_leaves_none_and_ours_is_no_drift(dbctl, empty, empty_conninfo, tmp_path):
     ini = str(write_revisions(tmp_path / "p", a="pass"))
     assert dbctl("migrate", "up", "--no-history", "--config", ini, env=empty).code == 0

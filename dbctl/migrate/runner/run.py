@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -43,16 +44,26 @@ def _deaf(_event: Event) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a run goes. ``hear`` is told of waits, retries and repairs, in any thread; ``rerun`` names a half
+    """How a run goes. ``guard`` is a connection that holds the runner's lock already, by `only_runner`.
+
+    ``hear`` is told of waits, retries and repairs, in any thread; ``rerun`` names a half
     applied revision whose code runs from its start again; ``history`` keeps the table dbctl_history.
 
     ``patience`` is else that of the site.
     """
 
     patience: Patience | None = None
+    guard: AsyncConnection | None = None
     history: bool = False
     rerun: str | None = None
     hear: Callable[[Event], None] = field(default=_deaf)
+
+
+@asynccontextmanager
+async def only_runner(site: Site, wait_seconds: float | None = 0) -> AsyncIterator[AsyncConnection]:
+    """Be the one who migrates this database, from the plan on. Raises Busy, which says who is."""
+    async with site.database.connect() as guard, advisory_lock(guard, LOCK, wait_seconds=wait_seconds):
+        yield guard
 
 
 async def up(
@@ -130,11 +141,8 @@ async def _run(
     options: RunOptions,
     **alembic: bool,
 ) -> Run:
-    async with (
-        site.database.connect() as guard,
-        advisory_lock(guard, LOCK, wait_seconds=wait_seconds),
-        beacon(guard, site.address) as light,
-    ):
+    held = nullcontext(options.guard) if options.guard else only_runner(site, wait_seconds)
+    async with held as guard, beacon(guard, site.address) as light:
         patience = options.patience or site.patience
         await let_orphans_end(guard, max(patience.retry_budget_seconds, _ORPHAN_SECONDS), options.hear)
         watch, environment = (
