@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 from dbctl.cli.output.streams import say
 from dbctl.errors import Interrupted
@@ -88,14 +90,29 @@ def _signals_wait() -> Iterator[None]:
 
 
 @contextmanager
-def prompting() -> Iterator[None]:
-    """Let a signal end a prompt at once: it blocks the loop, which would hear of the signal after Enter."""
+def prompting() -> Iterator[Callable[[TextIO], None]]:
+    """Let a signal end a prompt at once: it blocks the loop, which would hear of the signal after Enter.
+
+    Yields what waits until a line can be read. Python runs a handler between two of its own steps: a read that
+    begins just after the signal would not be ended by it, so the signal's byte is waited for as well.
+    """
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
     before = {number: signal.signal(number, raise_interrupted) for number in heeded_signals()}
+    waker = signal.set_wakeup_fd(wake)
+
+    def until_ready(stream: TextIO) -> None:
+        while stream.fileno() not in select.select([stream.fileno(), woken], [], [])[0]:
+            os.read(woken, 1)
+
     try:
-        yield
+        yield until_ready
     finally:
+        signal.set_wakeup_fd(waker)
         for number, handler in before.items():
             signal.signal(number, handler)
             if handler is not raise_interrupted:
                 # As the loop had it; `signal.signal` changes it.
                 signal.siginterrupt(number, False)
+        os.close(woken)
+        os.close(wake)

@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -65,5 +66,25 @@ def test_a_person_at_a_terminal_is_asked(answer, code):
         assert b"Really? [y/N]" in os.read(parent, 100)
         os.write(parent, f"{answer}\n".encode())
         assert process.wait(timeout=10) == code
+    os.close(parent)
+    os.close(child)
+
+
+def test_a_password_is_typed_unseen_and_the_terminal_is_as_before(dbctl_process):
+    parent, child = pty.openpty()
+    before = termios.tcgetattr(child)
+    with dbctl_process.start(
+        "users", "create", "ada", "ada@example.com", stdin=child, stderr=child
+    ) as process:
+        for prompt in (b"Password: ", b"The same again: "):
+            seen = b""
+            while prompt not in seen:
+                seen += os.read(parent, 1000)
+            assert b"correct horse" not in seen
+            os.write(parent, b"correct horse battery\n")
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert b"correct horse" not in os.read(parent, 1000)
+    assert termios.tcgetattr(child) == before
     os.close(parent)
     os.close(child)
