@@ -39,7 +39,7 @@ def test_ctrl_c_at_any_step_ends_with_130_and_the_next_tour_succeeds(tour):
                     process.send_signal(signal.SIGINT)
                     break
             rest = process.stderr.read()
-            process.wait(timeout=30)
+            process.wait(timeout=60)
         assert process.returncode == 130, (step, rest)
         assert "interrupted" in rest
         assert "Traceback" not in rest

@@ -120,7 +120,7 @@ def test_an_interrupted_run_leaves_neither_file_nor_process(dbctl_process, conni
         process = dbctl_process.start("backup")
         wait_for_dump(project)
         process.send_signal(number)
-        _, error = process.communicate(timeout=30)
+        _, error = process.communicate(timeout=60)
         assert process.returncode == code, error
         assert list((project / BACKUPS / ".partial").iterdir()) == []
         assert_no_session(conninfo)
@@ -131,7 +131,7 @@ def test_a_killed_run_leaves_nothing_that_looks_like_a_backup(dbctl_process, dbc
         process = dbctl_process.start("backup")
         wait_for_dump(project)
         process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
         assert_no_session(conninfo)
     assert dbctl("backup", "list", "--format", "json").json() == []
     assert dbctl("backup").code == 0
@@ -158,7 +158,7 @@ def test_a_killed_pg_dump_is_a_failure_with_nothing_left(dbctl_process, conninfo
         process = dbctl_process.start("backup")
         wait_for_dump(project)
         os.kill(dump_of(process.pid), signal.SIGKILL)
-        _, error = process.communicate(timeout=30)
+        _, error = process.communicate(timeout=60)
     assert process.returncode == 6, error
     assert "SIGKILL" in error
     assert list((project / BACKUPS / ".partial").iterdir()) == []
@@ -171,7 +171,7 @@ def test_of_two_runs_at_once_the_second_is_busy(dbctl_process, dbctl, conninfo, 
         second = dbctl("backup")
         elsewhere = dbctl("backup", env={"DBCTL_BACKUP__TARGET": "elsewhere"})
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert (second.code, elsewhere.code) == (5, 5)
     assert str(process.pid) in second.stderr
 

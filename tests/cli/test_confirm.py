@@ -65,7 +65,7 @@ def test_a_person_at_a_terminal_is_asked(answer, code):
     with subprocess.Popen([sys.executable, "-c", script], stdin=child, stdout=child, stderr=child) as process:
         assert b"Really? [y/N]" in os.read(parent, 100)
         os.write(parent, f"{answer}\n".encode())
-        assert process.wait(timeout=10) == code
+        assert process.wait(timeout=60) == code
     os.close(parent)
     os.close(child)
 
@@ -82,7 +82,7 @@ def test_a_password_is_typed_unseen_and_the_terminal_is_as_before(dbctl_process)
                 seen += os.read(parent, 1000)
             assert b"correct horse" not in seen
             os.write(parent, b"correct horse battery\n")
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert process.returncode == 0
     assert b"correct horse" not in os.read(parent, 1000)
     assert termios.tcgetattr(child) == before

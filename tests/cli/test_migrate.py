@@ -28,7 +28,7 @@ def empty(empty_conninfo):
     return {"DATABASE_URL": url_of(empty_conninfo)}
 
 
-def wait_for(condition, seconds=20.0):
+def wait_for(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -167,7 +167,7 @@ def test_a_signal_rolls_back_and_leaves_nothing(dbctl_process, empty, empty_conn
     with dbctl_process.start("migrate", "up", *config("sleeps"), env=empty) as running:
         wait_for(lambda: sleepers(empty_conninfo))
         running.send_signal(number)
-        _, said = running.communicate(timeout=20)
+        _, said = running.communicate(timeout=60)
     assert running.returncode == code, said
     assert tables(empty_conninfo) == {"a"}
     others = (
@@ -180,7 +180,7 @@ def test_after_kill_9_the_next_run_goes_on(dbctl_process, empty, empty_conninfo)
     with dbctl_process.start("migrate", "up", *config("sleeps"), env=empty) as running:
         wait_for(lambda: sleepers(empty_conninfo))
         running.send_signal(signal.SIGKILL)
-        running.communicate(timeout=20)
+        running.communicate(timeout=60)
     # The server notices only when the statement ends: here it is ended, in life it runs out.
     execute(empty_conninfo, f"SELECT pg_terminate_backend({sleepers(empty_conninfo)[0][0]})")
     done = dbctl_process("migrate", "up", "--wait", "10", *config("sync_template"), env=empty)
@@ -196,7 +196,7 @@ def test_no_password_in_arguments_output_or_errors(dbctl_process, empty_conninfo
         wait_for(lambda: sleepers(empty_conninfo))
         arguments = Path(f"/proc/{running.pid}/cmdline").read_text(encoding="utf-8")
         execute(empty_conninfo, f"SELECT pg_cancel_backend({sleepers(empty_conninfo)[0][0]})")
-        out, err = running.communicate(timeout=20)
+        out, err = running.communicate(timeout=60)
     assert running.returncode == 6
     assert "migrate" in arguments
     assert "h%dden" not in arguments + out + err

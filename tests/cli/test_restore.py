@@ -111,7 +111,7 @@ def test_an_interrupted_restore_leaves_all_as_it_was(dbctl, dbctl_process, conni
     process = dbctl_process.start("restore", "latest", "--confirm", conninfo.database)
     wait_for_pg_restore(postgres)
     process.send_signal(number)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=60)
     assert process.returncode == 128 + number, error
     assert beside(postgres, conninfo) == []
     assert changed(conninfo)
@@ -128,7 +128,7 @@ def test_a_killed_restore_leaves_the_database_and_the_next_one_tidies(
     process = dbctl_process.start("restore", "latest", "--confirm", conninfo.database)
     wait_for_pg_restore(postgres)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert changed(conninfo)
     assert len(beside(postgres, conninfo)) == 1
     result = dbctl("restore", first, "--confirm", conninfo.database, "--format", "json")

@@ -164,7 +164,7 @@ def test_a_signal_ends_a_command_cleanly_with_its_code(dbctl_process, tmp_path, 
     while not started.exists():
         time.sleep(0.02)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
     assert stderr.splitlines()[0] == "error: interrupted"
 
@@ -180,7 +180,7 @@ def test_a_signal_ends_a_prompt_at_once(dbctl_process, number, code):
             seen += os.read(parent, 4096)
         process.send_signal(number)
         try:
-            assert process.wait(timeout=20) == code
+            assert process.wait(timeout=60) == code
         finally:
             process.kill()
         rest = os.read(parent, 4096)
@@ -198,7 +198,7 @@ def test_a_signal_that_the_caller_ignores_stays_ignored(dbctl_process, tmp_path)
         while not started.exists():
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert process.returncode == 0
 
 
@@ -226,7 +226,7 @@ def test_a_second_signal_does_not_cut_the_clean_up_short(dbctl_process, tmp_path
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "cleaning\n"
         process.send_signal(signal.SIGINT)
-        output, complaint = process.communicate(timeout=20)
+        output, complaint = process.communicate(timeout=60)
     assert output == "clean\n"
     assert "still cleaning up" in complaint
     assert process.returncode == 130

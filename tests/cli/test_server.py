@@ -57,7 +57,7 @@ def test_a_tour_of_a_protected_environment_is_refused(local):
 
 def test_a_pipe_is_not_kept_open_by_the_server(local):
     with local.start("server", "start", stderr=subprocess.STDOUT) as process:
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert process.returncode == 0
 
 

@@ -241,7 +241,7 @@ async def test_cancelling_ends_the_statement_and_rolls_back(site, async_driver):
     await _asleep(here.address)
     running.cancel()
     with pytest.raises(MigrationFailed, match=r"1 revisions applied, then stopped: rolled back; .*is at a1"):
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 60)
     assert tables(here.address) == {"a"}
     assert execute(here.address, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
     assert (await read_status(here)).current == ("a1",)
@@ -253,7 +253,7 @@ async def test_cancelling_what_committed_already_says_so(site):
     await _asleep(here.address)
     running.cancel()
     with pytest.raises(MigrationFailed, match=r"half applied: statement 1 is done and noted, .* is at a1"):
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 60)
     assert tables(here.address) == {"a", "b", "dbctl_steps"}
 
 

@@ -47,7 +47,7 @@ def test_killed_at_any_moment_the_next_run_goes_on_and_no_row_is_changed_twice(
             while walked(empty_conninfo) < goal and running.poll() is None:
                 time.sleep(0.01)
             running.send_signal(signal.SIGKILL)
-            running.communicate(timeout=20)
+            running.communicate(timeout=60)
         assert 0 < walked(empty_conninfo) < ROWS
     done = dbctl_process("migrate", "up", "--config", str(ini), "--wait", "20", env=env)
     assert done.code == 0, done.stderr

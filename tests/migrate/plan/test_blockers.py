@@ -109,7 +109,7 @@ async def test_sizes_of_a_locked_table_are_estimates_and_nobody_waits(shop):
         ):
             started = time.monotonic()
             sizes = (await read_sizes(session, [oid]))[oid]
-            assert time.monotonic() - started < 0.2
+            assert time.monotonic() - started < 1
     exact = execute(shop, "SELECT pg_table_size('orders'), pg_indexes_size('orders')")[0]
     assert sizes.estimated
     assert sizes.rows == 20000

@@ -149,7 +149,7 @@ async def test_ctrl_c_while_it_backs_off_ends_it_at_once(project):
         await until(heard, Retrying)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(running, 5)
+            await asyncio.wait_for(running, 60)
     assert execute(here.address, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
 
 
