@@ -230,10 +230,11 @@ def _read_service(name: str, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _with_defaults(keywords: dict[str, str]) -> dict[str, str]:
-    keywords.setdefault("port", "5432")
-    keywords.setdefault("host", keywords.get("hostaddr") or _default_host(keywords["port"]))
-    keywords.setdefault("user", getpass.getuser())
-    keywords.setdefault("dbname", keywords["user"])
+    # As libpq does: what is there and empty is the default, not the variable.
+    keywords["port"] = keywords.get("port") or "5432"
+    keywords["host"] = keywords.get("host") or keywords.get("hostaddr") or _default_host(keywords["port"])
+    keywords["user"] = keywords.get("user") or getpass.getuser()
+    keywords["dbname"] = keywords.get("dbname") or keywords["user"]
     _check_ports(keywords["port"])
     if not keywords.get("connect_timeout", "0").isdigit():
         raise SettingsError(

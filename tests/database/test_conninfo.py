@@ -45,6 +45,12 @@ def test_libpq_variables_fill_what_the_string_leaves_open():
     assert conninfo.password == "x"
 
 
+def test_what_is_given_empty_is_the_default_as_for_libpq():
+    conninfo = parse("postgresql://ada@/?host=&port=", PGHOST="other", PGPORT="6000")
+    assert (conninfo.port, conninfo.database) == ("5432", "ada")
+    assert conninfo.host != "other"
+
+
 def test_settings_stand_between_the_string_and_the_variables():
     conninfo = parse_conninfo(
         "postgresql://db/a", environ={"PGSSLMODE": "disable"}, settings={"sslmode": "verify-full"}
