@@ -32,6 +32,9 @@ class Measures:
 def plan_revision(trace: RevisionTrace, judgement: Judgement, measures: Measures) -> PlannedRevision:
     """One revision: its statements in order, its findings with the target's numbers."""
     statements = tuple(_statement(one, judgement, measures) for one in trace.statements)
+    findings, relies_on = weigh(
+        judgement.findings, trace.statements, statements, measures.known, measures.scales
+    )
     failure = trace.failure
     return PlannedRevision(
         revision=trace.revision,
@@ -39,12 +42,13 @@ def plan_revision(trace: RevisionTrace, judgement: Judgement, measures: Measures
         path=trace.path,
         sha256=hash_file(trace.path),
         statements=statements,
-        findings=weigh(judgement.findings, trace.statements, statements, measures.known, measures.scales),
+        findings=findings,
         held=_held(statements),
         disk_bytes=_sum(one.disk_bytes for one in statements),
         failure="" if failure is None or failure.on_rows else failure.message,
         notes=trace.notes,
         unused_accepts=tuple(f"line {one.line}: {one.problem}" for one in judgement.unused_accepts),
+        relies_on=relies_on,
     )
 
 

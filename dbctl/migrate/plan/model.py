@@ -16,6 +16,7 @@ from dbctl.postgres.lock_modes import LockMode
 
 FORMAT_VERSION = 1
 Blocked = Literal["reads", "writes", "DDL"]
+State = Literal["small", "empty"]
 WorkKind = Literal["rewrite", "scan", "index", "write"]
 SessionKind = Literal[
     "session",
@@ -165,7 +166,7 @@ class PlannedRevision:
     """A revision and what it would do. ``failure`` is how it failed on the copy, else empty.
 
     A finding's ``details`` hold ``facts`` (the target's numbers in a sentence) and, where they made it
-    harmless, ``lowered`` and ``level_before``.
+    harmless, ``lowered`` and ``level_before``; ``relies_on`` are the tables that made them so, and what they are.
     """
 
     revision: str
@@ -179,6 +180,7 @@ class PlannedRevision:
     failure: str = ""
     notes: tuple[str, ...] = ()
     unused_accepts: tuple[str, ...] = ()
+    relies_on: tuple[tuple[str, State], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -15,8 +15,10 @@ from typing import Any
 
 from dbctl.errors import SettingsError
 from dbctl.migrate.plan.fingerprint import differences, hash_file
-from dbctl.migrate.plan.model import FORMAT_VERSION, Fingerprint, Plan
+from dbctl.migrate.plan.model import FORMAT_VERSION, Fingerprint, Plan, State, TableFacts
 from dbctl.migrate.plan.survey import Survey
+from dbctl.migrate.plan.weigh import Scales
+from dbctl.migrate.plan.words import bytes_text
 from dbctl.migrate.site import Site
 from dbctl.migrate.status import read_standing
 
@@ -25,7 +27,10 @@ _AGAIN = "`dbctl migrate plan --out FILE` makes a new one"
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a saved plan says of itself: what it was made for, what it would run, in its order, and its dangers."""
+    """What a saved plan says of itself: what it was made for, what it would run, in its order, and its dangers.
+
+    ``relies_on`` are the tables whose state made a finding harmless.
+    """
 
     environment: str
     database: str
@@ -34,6 +39,8 @@ class Saved:
     revisions: tuple[str, ...]
     dangers: tuple[str, ...]
     fingerprint: Fingerprint
+    small_table_bytes: int
+    relies_on: frozenset[tuple[str, State]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,8 @@ async def check_saved(file: Path, site: Site, environment: str) -> Fit:
     """Compare a saved plan with the project and with the site's database as they are now.
 
     The plan fits as long as its revision files, env.py, the heads, the server's major version, the session's
-    settings and the catalog of all that it touches are the same. Raises what `load` and `read_status` raise.
+    settings and the catalog of all that it touches are the same, and tables are as small or empty as a finding was
+    forgiven for. Raises what `load` and `read_status` raise.
     """
     saved = load(file)
     status, graph = await read_standing(site)
@@ -114,6 +122,8 @@ async def check_saved(file: Path, site: Site, environment: str) -> Fit:
         current=status.current,
     )
     reasons = [*_elsewhere(saved, environment, site.address.database), *_changes(saved.fingerprint, now)]
+    if not reasons and saved.relies_on:
+        reasons += _grown(saved, await survey.facts(list(saved.fingerprint.catalog)))
     return Fit(saved, tuple(reasons))
 
 
@@ -136,6 +146,18 @@ def _changes(before: Fingerprint, now: Fingerprint) -> Iterator[str]:
         yield "a function, type, extension, schema or publication changed"
 
 
+def _grown(saved: Saved, facts: Iterable[TableFacts]) -> Iterator[str]:
+    by_name = {one.name: one for one in facts}
+    scales = Scales(saved.small_table_bytes)
+    for name, state in sorted(saved.relies_on):
+        now = by_name.get(name)
+        if now is None or not scales.is_still(state, now):
+            size = (
+                "of a size that can't be read" if now is None else f"{bytes_text(now.table_bytes or 0)} now"
+            )
+            yield f"table {name} was {state} and is {size}"
+
+
 def _saved(told: Mapping[str, Any]) -> Saved:
     given = told["fingerprint"]
     values = {field.name: given[field.name] for field in fields(Fingerprint)}
@@ -147,6 +169,8 @@ def _saved(told: Mapping[str, Any]) -> Saved:
         revisions=tuple(one["revision"] for one in told["revisions"]),
         dangers=tuple(told["dangers"]),
         fingerprint=Fingerprint(**{**values, "current": tuple(values["current"])}),
+        small_table_bytes=told["small_table_bytes"],
+        relies_on=frozenset((name, state) for one in told["revisions"] for name, state in one["relies_on"]),
     )
 
 

@@ -76,6 +76,17 @@ class Survey:
             await fingerprint.server_limits(session)
             return await fingerprint.read_relations(session), await fingerprint.read_objects(session)
 
+    async def facts(self, names: Sequence[str]) -> Sequence[TableFacts]:
+        """The relations called ``schema.name`` as far as they can be read, without their traffic."""
+        major = (await self.server()).major
+
+        async def look(session: AsyncSession) -> Sequence[TableFacts]:
+            oids = await facts.read_oids(session)
+            wanted = [oids[name] for name in names if name in oids]
+            return list((await facts.read_facts(session, wanted, major, None, None)).values())
+
+        return await self._reader.read("the tables' sizes", look) or ()
+
     async def after(self, names: Sequence[str], before: Before) -> Surroundings:
         """Facts of the relations called ``schema.name``, and of what is round them now."""
         reader = self._reader

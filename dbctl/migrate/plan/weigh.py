@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from dbctl.migrate.plan.model import PlannedStatement, TableFacts, Work
+from dbctl.migrate.plan.model import PlannedStatement, State, TableFacts, Work
 from dbctl.migrate.plan.words import bytes_text, count_text, listed, rows_text, seconds_text
 from dbctl.migrate.plan.works import Known
 from dbctl.migrate.rules.model import Finding, Level
@@ -42,6 +42,19 @@ class Scales:
         rows = facts.table_bytes // _ROW_BYTES if facts.rows is None else facts.rows
         return rows < _SMALL_ROWS
 
+    def is_still(self, state: State, facts: TableFacts) -> bool:
+        """Whether a table is what a finding was forgiven for."""
+        return facts.is_empty if state == "empty" else self.is_small(facts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mercy:
+    """Why a finding is harmless, as long as these tables are in that state."""
+
+    reason: str
+    state: State
+    tables: Sequence[TableFacts]
+
 
 def weigh(
     findings: Iterable[Finding],
@@ -49,10 +62,16 @@ def weigh(
     planned: Sequence[PlannedStatement],
     known: Known,
     scales: Scales,
-) -> tuple[Finding, ...]:
-    """The findings with ``facts`` in their details, and with ``lowered`` where the numbers made them a notice."""
+) -> tuple[tuple[Finding, ...], tuple[tuple[str, State], ...]]:
+    """The findings with ``facts`` in their details, and with ``lowered`` where the numbers made them a notice.
+
+    And the tables, by name, that have to stay as small or empty as they are for that.
+    """
     by_name = {one.name: one for one in known.facts.values()}
-    return tuple(_weighed(one, _match(one, traced, planned), by_name, scales) for one in findings)
+    weighed = [_weighed(one, _match(one, traced, planned), by_name, scales) for one in findings]
+    mercies = [mercy for _, mercy in weighed if mercy is not None]
+    relies_on = {(table.name, mercy.state) for mercy in mercies for table in mercy.tables}
+    return tuple(one for one, _ in weighed), tuple(sorted(relies_on))
 
 
 def _match(
@@ -70,14 +89,14 @@ def is_about(finding: Finding, statement: Statement) -> bool:
 
 def _weighed(
     finding: Finding, statement: PlannedStatement | None, facts: Mapping[str, TableFacts], scales: Scales
-) -> Finding:
+) -> tuple[Finding, _Mercy | None]:
     tables = [facts[name] for name in finding.tables if name in facts]
     details = {**finding.details, **({"facts": said} if (said := _say(finding, statement, facts)) else {})}
-    reason = _forgiven(finding, statement, tables, facts, scales)
-    if not reason:
-        return replace(finding, details=details)
-    details |= {"lowered": reason, "level_before": str(finding.level)}
-    return replace(finding, level=Level.NOTICE, details=details)
+    mercy = _forgiven(finding, statement, tables, facts, scales)
+    if mercy is None:
+        return replace(finding, details=details), None
+    details |= {"lowered": mercy.reason, "level_before": str(finding.level)}
+    return replace(finding, level=Level.NOTICE, details=details), mercy
 
 
 def _forgiven(
@@ -86,19 +105,19 @@ def _forgiven(
     tables: Sequence[TableFacts],
     facts: Mapping[str, TableFacts],
     scales: Scales,
-) -> str:
-    """Why the finding is harmless on this target; empty where it is not, or where that is not certain."""
+) -> _Mercy | None:
+    """Why the finding is harmless on this target; None where it is not, or where that is not certain."""
     if finding.level is Level.NOTICE or finding.hazard in scales.decided:
-        return ""
+        return None
     effect = HAZARDS[finding.hazard].effect if finding.hazard in HAZARDS else ""
     if effect == "blocking" and finding.hazard not in _ABOUT_LOCKS:
         worked = {work.table for work in statement.work} if statement else set()
         meant = [facts[name] for name in sorted(worked) if name in facts] or tables
         if meant and all(scales.is_small(one) for one in meant):
             biggest = max(one.table_bytes or 0 for one in meant)
-            return f"small: {bytes_text(biggest)}, brief"
+            return _Mercy(f"small: {bytes_text(biggest)}, brief", "small", meant)
     rowless = bool(tables) and len(tables) == len(finding.tables) and all(one.is_empty for one in tables)
-    return "no row is there" if rowless and finding.hazard in _ABOUT_ROWS else ""
+    return _Mercy("no row is there", "empty", tables) if rowless and finding.hazard in _ABOUT_ROWS else None
 
 
 def _say(finding: Finding, statement: PlannedStatement | None, facts: Mapping[str, TableFacts]) -> str:

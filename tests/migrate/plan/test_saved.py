@@ -100,6 +100,21 @@ async def test_what_it_depends_on_may_not(fit, shop):
         assert await fit() == () or undo == "SELECT 1", undo
 
 
+async def test_a_table_that_was_forgiven_for_its_size_has_to_stay_small(make_plan, shop, tmp_path):
+    execute(shop, "CREATE TABLE empty (id int)")
+    file = tmp_path / "plan.json"
+    bodies = ('op.alter_column("tiny", "word", nullable=False)', 'op.execute("TRUNCATE empty")')
+    save(await make_plan(shop, *bodies), file)
+    execute(shop, "INSERT INTO tiny VALUES (11, 'y')")
+    async with opened(tmp_path / "project" / "alembic.ini", shop) as site:
+        assert (await check_saved(file, site, "test")).fits
+        execute(shop, "INSERT INTO empty VALUES (1)")
+        execute(shop, "INSERT INTO tiny SELECT i, md5(i::text) FROM generate_series(12, 20000) AS i")
+        first, second = (await check_saved(file, site, "test")).reasons
+    assert first.startswith("table empty was empty and is 8 kB now")
+    assert second.startswith("table tiny was small and is 1.")
+
+
 async def test_a_changed_revision_file_a_changed_env_py_and_another_time_zone(fit, shop, tmp_path):
     migrations = tmp_path / "project" / "migrations"
     for file in (migrations / "versions" / "r1.py", migrations / "env.py"):
