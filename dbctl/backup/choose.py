@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from dbctl.backup.folder import BackupFolder, readable
-from dbctl.backup.model import Backup, Status
+from dbctl.backup.model import Backup, Manifest, Status
 from dbctl.database import Target
 from dbctl.errors import Corrupt, Refused
+
+
+def good_backups(folder: BackupFolder, target: Target) -> list[Manifest]:
+    """The manifests of the target's own good backups, the newest first: of its environment, server and database."""
+    here = (target.environment, target.conninfo.place, target.conninfo.database)
+    return [
+        one.manifest
+        for one in folder.backups()
+        if one.status is Status.GOOD
+        and one.manifest is not None
+        and (one.manifest.environment, one.manifest.host, one.manifest.database) == here
+    ]
 
 
 def choose_backup(

@@ -47,7 +47,9 @@ ScratchUrl = Annotated[
 
 async def up(
     run: Invocation,
-    revision: Annotated[str, typer.Argument(help="An id, +1, head, heads or label@head.")] = "heads",
+    revision: Annotated[
+        str | None, typer.Argument(help="An id, +1, head, heads or label@head; without one, heads.")
+    ] = None,
     *,
     plan: PlanFile = None,
     no_plan: NoPlan = False,
@@ -75,7 +77,9 @@ async def up(
     """
     from dbctl.cli.output.views import migrate as view
 
+    _check_options(revision, plan, accept)
     project = read_project(run, config, name, x)
+    revision = revision or "heads"
     if sql:
         return await _print_sql(run, project, revision)
     make_plan = not no_plan and run.loaded.settings.migrate.plan
@@ -84,6 +88,21 @@ async def up(
     await _secure(run, require_backup, backup=backup)
     done = await _apply(run, project, revision, gate, (rerun, no_history, wait))
     return run.emit(done, view.run)
+
+
+def _check_options(revision: str | None, plan: Path | None, accept: list[str] | None) -> None:
+    from dbctl.errors import UsageError
+
+    if plan is not None and revision is not None:
+        raise UsageError(
+            "a REVISION and --plan can't both be given",
+            why="a saved plan is applied whole, as far as it was made",
+            hint=f"leave one out, or plan again: `dbctl migrate plan {revision} --out FILE`",
+        )
+    if accept:
+        from dbctl.migrate.rules.registry import check_known
+
+        check_known(accept, "--accept")
 
 
 async def _print_sql(run: Invocation, project: Project, revision: str) -> None:
@@ -139,9 +158,7 @@ def _gate_request(
 
 
 async def _secure(run: Invocation, require_backup: str | None, *, backup: bool) -> None:
-    """Take a backup, or see that there is a recent one."""
-    if require_backup is not None:
-        _check_backup(run, require_backup)
+    """Take a backup, and see that there is a recent one."""
     if backup:
         from dbctl.backup.create import create_backup
         from dbctl.cli.backup import open_folder
@@ -152,30 +169,38 @@ async def _secure(run: Invocation, require_backup: str | None, *, backup: bool) 
             target = await run.target(direct=True)
             made = await create_backup(target, open_folder(run), settings, progress=progress, say=run.say)
         run.say(views.sentence(made))
+    if require_backup is not None:
+        await _check_backup(run, require_backup)
 
 
-def _check_backup(run: Invocation, age: str) -> None:
+async def _check_backup(run: Invocation, age: str) -> None:
     from datetime import UTC, datetime
 
-    from dbctl.backup.model import Status
+    from dbctl.backup.choose import good_backups
     from dbctl.cli.backup import open_folder
-    from dbctl.errors import Refused, UsageError
-    from dbctl.settings.model import parse_duration
+    from dbctl.errors import Refused
 
-    try:
-        seconds = float(parse_duration(age))
-    except ValueError as error:
-        raise UsageError(f"--require-backup {age!r} is no time", why=str(error), hint="such as 24h") from None
-    here = run.loaded.environment
-    good = [
-        one.created_at
-        for one in (backup.summary for backup in open_folder(run).backups())
-        if one.status is Status.GOOD and one.environment == here and one.created_at is not None
-    ]
-    if not any(datetime.now(UTC) - made <= timedelta(seconds=seconds) for made in good):
-        newest = f"the newest good one is of {max(good):%Y-%m-%d %H:%M %Z}" if good else "there is none"
+    allowed = _age(age)
+    target = await run.target(direct=True)
+    good = good_backups(open_folder(run), target)
+    if not good or datetime.now(UTC) - good[0].created_at > allowed:
+        newest = (
+            f"the newest good one is of {good[0].created_at:%Y-%m-%d %H:%M %Z}" if good else "there is none"
+        )
         raise Refused(
-            f"no good backup of {here} is younger than {age}",
+            f"no good backup of database {target.conninfo.database} of {target.environment} is younger than {age}",
             why=newest,
             hint="`dbctl backup` makes one, as does --backup here",
         )
+
+
+def _age(text: str) -> timedelta:
+    from dbctl.errors import UsageError
+    from dbctl.settings.model import parse_duration
+
+    try:
+        return timedelta(seconds=float(parse_duration(text)))
+    except ValueError as error:
+        raise UsageError(
+            f"--require-backup {text!r} is no time", why=str(error), hint="such as 24h"
+        ) from None

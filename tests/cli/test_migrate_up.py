@@ -65,6 +65,9 @@ def test_a_saved_plan_is_applied_as_far_as_it_goes_and_only_if_it_fits(
     assert dbctl("migrate", "plan", "b", "--out", plan, "--config", ini, env=empty).code == 0
     assert dbctl("migrate", "up", "--plan", plan, "--config", ini, env=empty).code == 0
     assert at(empty_conninfo) == ["b"]
+    both = dbctl("migrate", "up", "c", "--plan", plan, "--config", ini, env=empty)
+    assert both.code == 2
+    assert "a REVISION and --plan can't both be given" in both.stderr
     again = dbctl("migrate", "up", "--plan", plan, "--config", ini, env=empty)
     assert again.code == 3
     assert "the plan does not fit any more" in again.stderr
@@ -97,14 +100,29 @@ def test_what_waits_and_comes_back_is_said_once_a_change(dbctl_process, empty, e
     assert "\x1b" not in text + rest
 
 
-def test_a_backup_that_is_wanted_must_be_there_or_is_made(dbctl, empty, empty_conninfo, tmp_path):
+def test_a_backup_that_is_wanted_must_be_there_or_is_made(dbctl, empty, empty_conninfo, conninfo, tmp_path):
     ini = str(write_revisions(tmp_path / "p", a=TABLE))
-    refused = dbctl("migrate", "up", "--require-backup", "24h", "--config", ini, env=empty)
+
+    def up(*options):
+        return dbctl("migrate", "up", *options, "--config", ini, env=empty)
+
+    assert dbctl("backup").code == 0
+    refused = up("--require-backup", "24h")
     assert refused.code == 3
-    assert "no good backup of local is younger than 24h" in refused.stderr
-    assert dbctl("migrate", "up", "--require-backup", "soon", "--config", ini, env=empty).code == 2
-    assert dbctl("migrate", "up", "--backup", "--config", ini, env=empty).code == 0
-    assert dbctl("migrate", "up", "--require-backup", "24h", "--config", ini, env=empty).code == 0
+    assert (
+        f"no good backup of database {empty_conninfo.database} of local is younger than 24h" in refused.stderr
+    )
+    assert "there is none" in refused.stderr
+    assert up("--require-backup", "soon").code == 2
+    assert up("--backup", "--require-backup", "24h").code == 0
+    assert up("--require-backup", "24h").code == 0
+
+
+def test_a_hazard_that_is_misspelt_is_not_accepted(dbctl, empty, tmp_path):
+    ini = str(write_revisions(tmp_path / "p", a=TABLE))
+    wrong = dbctl("migrate", "up", "--accept", "set-not-nul", "--config", ini, env=empty)
+    assert wrong.code == 2
+    assert "did you mean set-not-null?" in wrong.stderr
 
 
 def test_the_direct_url_serves_migrations(dbctl, empty, empty_conninfo, tmp_path):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Literal
 
-from dbctl.errors import SettingsError
 from dbctl.migrate.rules.model import Hazard, Level
-from dbctl.migrate.rules.registry import load
+from dbctl.migrate.rules.registry import check_known
 
 Override = Level | Literal["danger", "caution", "notice", "off"]
 
@@ -34,14 +32,7 @@ class Levels:
 
     def check(self) -> None:
         """Raise SettingsError for an override of a hazard that there is not."""
-        known = load()
-        for id_ in self.overrides:
-            if id_ not in known:
-                close = get_close_matches(id_, list(known), n=1)
-                raise SettingsError(
-                    f"migrate.levels names {id_}, which is no hazard",
-                    hint=f"did you mean {close[0]}?" if close else f"there are: {', '.join(sorted(known))}",
-                )
+        check_known(self.overrides, "migrate.levels")
 
     def of(self, hazard: Hazard, level: Level | None, tables: Iterable[str]) -> Level | None:
         """The level of a hazard met on ``tables``; None where it is switched off."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from itertools import takewhile
 from pkgutil import iter_modules
 from typing import Any
 
+from dbctl.errors import SettingsError
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.trace.model import RevisionTrace, Statement
 from dbctl.postgres.catalog.model import Index, Relation, Table
@@ -201,3 +203,15 @@ def load() -> Mapping[str, Hazard]:
 
 def _among(relation: Relation, others: Any) -> bool:
     return any(other.oid == relation.oid for other in others)
+
+
+def check_known(ids: Iterable[str], where: str) -> None:
+    """Raise SettingsError (exit code 2) for one that is no hazard's id; ``where`` says who names it."""
+    known = load()
+    for id_ in ids:
+        if id_ not in known:
+            close = get_close_matches(id_, list(known), n=1)
+            raise SettingsError(
+                f"{where} names {id_}, which is no hazard",
+                hint=f"did you mean {close[0]}?" if close else f"there are: {', '.join(sorted(known))}",
+            )
