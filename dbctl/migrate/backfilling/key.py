@@ -14,9 +14,10 @@ from dbctl.errors import Refused, UsageError
 from dbctl.postgres.identifiers import quote_identifier
 
 _KEY = """
-SELECT a.attname, format_type(a.atttypid, a.atttypmod)
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), t.typcategory IN ('A', 'C') OR t.typname = 'jsonb'
   FROM pg_index AS i CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
   JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+  JOIN pg_type AS t ON t.oid = a.atttypid
  WHERE i.indrelid = to_regclass(:table) AND i.indisprimary AND i.indisvalid
  ORDER BY k.place
 """
@@ -42,11 +43,15 @@ class _Named(UserDefinedType[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """``columns`` with their types, in the index's order, of the table that is written ``name`` in SQL."""
+    """``columns`` with their types, in the index's order, of the table that is written ``name`` in SQL.
+
+    ``nested`` are those that JSON would write in a form that the type does not read: arrays, records, jsonb.
+    """
 
     name: str
     columns: tuple[ColumnElement[Any], ...]
     types: tuple[str, ...]
+    nested: tuple[bool, ...]
 
     def within(self, after: Place | None, start: Place, until: Place) -> ColumnElement[bool]:
         """The rows behind ``after``, or from ``start`` on where nothing was done yet, up to ``until``."""
@@ -56,7 +61,7 @@ class Key:
     def edge(self, table: FromClause, *, last: bool) -> Select[str]:
         """The first or the last place of the table; no row where it is empty."""
         order = [column.desc() if last else column.asc() for column in self.columns]
-        return sa.select(_place(self.columns)).select_from(table).order_by(*order).limit(1)
+        return sa.select(self._place(self.columns)).select_from(table).order_by(*order).limit(1)
 
     def next_batch(self, table: FromClause, rows: ColumnElement[bool], size: int) -> Select[str, int]:
         """The last place of the first ``size`` of ``rows``, and how many there are; no row where none is left."""
@@ -65,10 +70,17 @@ class Key:
             sa.select(*labelled).select_from(table).where(rows).order_by(*self.columns).limit(size)
         ).subquery("batch")
         return (
-            sa.select(_place(tuple(batch.c)), func.count().over())
+            sa.select(self._place(tuple(batch.c)), func.count().over())
             .order_by(*(column.desc() for column in batch.c))
             .limit(1)
         )
+
+    def _place(self, columns: tuple[ColumnElement[Any], ...]) -> ColumnElement[str]:
+        written = (
+            sa.cast(column, sa.Text) if nested else column
+            for column, nested in zip(columns, self.nested, strict=True)
+        )
+        return sa.cast(func.jsonb_build_array(*written), sa.Text)
 
     def _row(self) -> ColumnElement[Any]:
         return self.columns[0] if len(self.columns) == 1 else sa.tuple_(*self.columns)
@@ -95,14 +107,10 @@ def read_key(connection: Connection, name: str) -> tuple[Key, int | None]:
             hint="give it one, or change its rows in one statement",
         )
     columns: tuple[ColumnElement[Any], ...] = tuple(
-        sa.literal_column(f"{name}.{quote_identifier(column)}") for column, _ in found
+        sa.literal_column(f"{name}.{quote_identifier(column)}") for column, *_ in found
     )
     rows = int(there[1]) if int(there[1]) > 0 else None
-    return Key(name, columns, tuple(type_ for _, type_ in found)), rows
-
-
-def _place(columns: tuple[ColumnElement[Any], ...]) -> ColumnElement[str]:
-    return sa.cast(func.jsonb_build_array(*columns), sa.Text)
+    return Key(name, columns, tuple(one[1] for one in found), tuple(one[2] for one in found)), rows
 
 
 def _text(value: Any) -> str:

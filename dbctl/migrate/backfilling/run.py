@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,7 +31,7 @@ Tell = Callable[[Progress], None]
 
 def backfill(
     op: Any,
-    table: sa.Table | str,
+    table: sa.TableClause | str,
     *,
     set: Mapping[str, Any],  # noqa: A002 - as SQL says it
     where: ColumnElement[bool] | sa.TextClause | None = None,
@@ -44,7 +45,7 @@ def backfill(
 ) -> int:
     """Set columns of all rows that are there now (of those that ``where`` means), a batch a transaction.
 
-    ``op`` is Alembic's; ``table`` a Table or a name, ``schema.name`` too; ``set`` maps columns to SQLAlchemy
+    ``op`` is Alembic's; ``table`` a Table, a light ``sa.table()`` or a name, ``schema.name`` too; ``set`` maps columns to SQLAlchemy
     expressions or values. Call it in a revision of its own: like Alembic's autocommit_block it commits what
     came before it. It walks the primary key; a batch starts at ``batch_rows`` and adapts to ``batch_seconds``;
     it pauses while a replica replays later than ``max_lag_seconds`` (as far as the role may see
@@ -80,7 +81,7 @@ def backfill(
 
 def _fill(
     context: MigrationContext,
-    target: sa.Table,
+    target: sa.TableClause,
     change: sa.Update,
     *,
     name: str,
@@ -190,14 +191,19 @@ class _Walk:
         return max(self.connection.execute(change).rowcount, 0)
 
 
-def _table(connection: Connection, table: sa.Table | str) -> sa.Table:
-    if isinstance(table, sa.Table):
+def _table(connection: Connection, table: sa.TableClause | str) -> sa.TableClause:
+    if isinstance(table, sa.TableClause):
         return table
+    if not isinstance(table, str):
+        raise Invalid("table", f"it is a Table or a name, not {type(table).__name__}")
     schema, _, name = table.rpartition(".")
     try:
-        return sa.Table(
-            name, sa.MetaData(), schema=schema or None, autoload_with=connection, resolve_fks=False
-        )
+        with warnings.catch_warnings():
+            # Of a type that SQLAlchemy does not know, in a column that need not be ours.
+            warnings.simplefilter("ignore", sa.exc.SAWarning)
+            return sa.Table(
+                name, sa.MetaData(), schema=schema or None, autoload_with=connection, resolve_fks=False
+            )
     except sa.exc.NoSuchTableError:
         raise Invalid("table", f"there is no table {table}") from None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -156,8 +156,18 @@ async def drop_if_empty(guard: AsyncConnection, schema: str) -> None:
 
 
 def digest(sql: str, parameters: Any) -> str:
-    """The same for the same statement with the same values."""
-    return hashlib.blake2b(f"{sql}\0{parameters!r}".encode(errors="replace"), digest_size=16).hexdigest()
+    """The same for the same statement with the same values, in whatever order they were named."""
+    values = repr(_ordered(parameters))
+    return hashlib.blake2b(f"{sql}\0{values}".encode(errors="replace"), digest_size=16).hexdigest()
+
+
+def _ordered(parameters: Any) -> Any:
+    # SQLAlchemy names the values of many rows from a set: in another order in each process.
+    if isinstance(parameters, Mapping):
+        return sorted(parameters.items())
+    if isinstance(parameters, list | tuple):
+        return [_ordered(one) for one in parameters]
+    return parameters
 
 
 def _row(step: Step, revision: str, direction: str) -> dict[str, Any]:

@@ -35,6 +35,10 @@ KEYS = {
         CREATE TABLE t (kind kind, flag bool, id int, n int, PRIMARY KEY (kind, flag, id));
         INSERT INTO t SELECT 'a', g % 2 = 0, g, 0 FROM generate_series(1, 1500) g;
         INSERT INTO t SELECT 'b', g % 2 = 0, g, 0 FROM generate_series(1, 1500) g""",
+    "an array, a record and a document": """CREATE TYPE pair AS (a int, b text);
+        CREATE TABLE t (tags text[], pair pair, doc jsonb, n int, PRIMARY KEY (tags, pair, doc));
+        INSERT INTO t SELECT ARRAY['x', NULL, g::text], ROW(g::int, '"')::pair, jsonb_build_object('g', g), 0
+          FROM generate_series(1, 2500) g""",
     "partitions": """CREATE TABLE t (id int PRIMARY KEY, n int) PARTITION BY RANGE (id);
         CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (1000); CREATE TABLE t2 PARTITION OF t DEFAULT;
         INSERT INTO t SELECT g, 0 FROM generate_series(1, 2500) g""",
@@ -72,6 +76,19 @@ async def test_it_works_on_an_async_engine_with_a_table_object_and_a_where(empty
     assert execute(empty_conninfo, "SELECT count(*) FILTER (WHERE n = id), sum(n) FROM s.t") == [
         (2501, 3126250)
     ]
+
+
+def test_a_light_table_will_do_and_anything_else_is_told(connection, empty_conninfo):
+    execute(
+        empty_conninfo, 'CREATE SCHEMA "We Ird"', 'CREATE TABLE "We Ird"."T.b" (id int PRIMARY KEY, n int)'
+    )
+    execute(empty_conninfo, 'INSERT INTO "We Ird"."T.b" VALUES (1, 0), (2, 0)')
+    with revision(connection) as op:
+        table = sa.table("T.b", sa.column("id"), sa.column("n"), schema="We Ird")
+        assert backfill(op, table, set=COUNTED) == 2
+        with pytest.raises(Invalid, match="a Table or a name, not int"):
+            backfill(op, 7, set=COUNTED)  # type: ignore[arg-type]
+    assert execute(empty_conninfo, 'SELECT DISTINCT n FROM "We Ird"."T.b"') == [(1,)]
 
 
 def test_a_condition_given_as_text_stays_within_the_batch(connection, empty_conninfo):
