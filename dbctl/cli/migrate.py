@@ -16,6 +16,7 @@ from dbctl.cli.migrate_group import (
     group,
     open_site,
     read_project,
+    revision_argument,
 )
 from dbctl.cli.migrate_lint import lint
 from dbctl.cli.migrate_new import new
@@ -99,7 +100,7 @@ group.command("check", emits="report")(check)
 @group.command("stamp", emits="report", writes=True)
 async def stamp(
     run: Invocation,
-    revision: Annotated[str, typer.Argument(help="An id, head, heads or base.")],
+    revision: Annotated[str, revision_argument("An id, head, heads or base.")],
     *,
     purge: Annotated[bool, typer.Option("--purge", help="Forget first what the version table says.")] = False,
     config: Config = None,

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dbctl.cli.command import Invocation
-from dbctl.cli.migrate_group import Config, Extra, Section, Sql, Wait, open_site, read_project, teller
+from dbctl.cli.migrate_group import (
+    Config,
+    Extra,
+    Section,
+    Sql,
+    Wait,
+    open_site,
+    read_project,
+    revision_argument,
+    teller,
+)
 from dbctl.cli.migrate_run import run_options
 
 if TYPE_CHECKING:
@@ -34,7 +44,7 @@ ScratchUrl = Annotated[
 
 async def down(
     run: Invocation,
-    revision: Annotated[str, typer.Argument(help="What stays: an id, -1, base or label@base.")],
+    revision: Annotated[str, revision_argument("What stays: an id, -1, base or label@base.")],
     *,
     accept_loss: AcceptLoss = False,
     save_to: SaveTo = None,

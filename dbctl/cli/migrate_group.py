@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dbctl.cli.command import Group, Invocation
+from dbctl.errors import UsageError
 
 if TYPE_CHECKING:
     from dbctl.migrate.model import Step
@@ -29,6 +30,19 @@ Section = Annotated[str, typer.Option("--name", "-n", help="The ini's section, a
 Extra = Annotated[
     list[str] | None, typer.Option("-x", metavar="KEY=VALUE", help="For env.py, as for alembic -x.")
 ]
+
+
+def revision_argument(help_text: str) -> Any:
+    """The argument REVISION. Empty, as an unset variable of a shell makes it, it would mean base or heads."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise UsageError("REVISION is empty", hint="`dbctl migrate history` lists the revisions")
+        return value
+
+    return typer.Argument(help=help_text, callback=check)
+
+
 Sql = Annotated[bool, typer.Option("--sql", help="Print the SQL instead; no server is asked.")]
 Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for another run to end.", min=0)]
 

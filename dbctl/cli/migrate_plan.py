@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dbctl.cli.command import Invocation
-from dbctl.cli.migrate_group import Config, Extra, Section, open_site, read_project
+from dbctl.cli.migrate_group import Config, Extra, Section, open_site, read_project, revision_argument
 
 if TYPE_CHECKING:
     from dbctl.migrate.plan.make import PlanRequest
@@ -34,7 +34,7 @@ ScratchUrl = Annotated[
 
 async def plan(
     run: Invocation,
-    revision: Annotated[str, typer.Argument(help="An id, +1, head, heads or label@head.")] = "heads",
+    revision: Annotated[str, revision_argument("An id, +1, head, heads or label@head.")] = "heads",
     *,
     out: Out = None,
     rows: Rows = True,

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dbctl.cli.command import Invocation
-from dbctl.cli.migrate_group import Config, Extra, Section, Sql, Wait, open_site, read_project, teller
+from dbctl.cli.migrate_group import (
+    Config,
+    Extra,
+    Section,
+    Sql,
+    Wait,
+    open_site,
+    read_project,
+    revision_argument,
+    teller,
+)
 from dbctl.cli.migrate_run import run_options
 
 if TYPE_CHECKING:
@@ -48,7 +58,7 @@ ScratchUrl = Annotated[
 async def up(
     run: Invocation,
     revision: Annotated[
-        str | None, typer.Argument(help="An id, +1, head, heads or label@head; without one, heads.")
+        str | None, revision_argument("An id, +1, head, heads or label@head; without one, heads.")
     ] = None,
     *,
     plan: PlanFile = None,

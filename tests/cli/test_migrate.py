@@ -201,3 +201,10 @@ def test_no_password_in_arguments_output_or_errors(dbctl_process, empty_conninfo
     assert "migrate" in arguments
     assert "h%dden" not in arguments + out + err
     assert "h%25dden" not in arguments + out + err
+
+
+@pytest.mark.parametrize("command", ["up", "down", "stamp", "plan"])
+def test_an_empty_revision_as_of_an_unset_variable_is_no_revision(dbctl, command):
+    refused = dbctl("migrate", command, "")
+    assert refused.code == 2
+    assert "REVISION is empty" in refused.stderr
