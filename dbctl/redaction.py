@@ -15,12 +15,18 @@ _KEYWORD_PASSWORD = re.compile(
     # ASCII: to libpq a no-break space is a letter like any other.
     re.IGNORECASE | re.ASCII,
 )
+# As in ALTER ROLE … PASSWORD 'x' and OPTIONS (password 'x').
+_SQL_PASSWORD = re.compile(
+    r"(?P<head>\bpassword\s+)(?P<value>e'(?:[^'\\]|\\.|'')*'|\\?'(?:[^']|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)",
+    re.IGNORECASE | re.ASCII | re.DOTALL,
+)
 
 
 def redact(text: str, *secrets: str) -> str:
-    """``text`` with URL passwords, ``password=`` values and the given ``secrets`` masked."""
+    """``text`` with URL passwords, ``password=`` values, SQL's PASSWORD literals and the given ``secrets`` masked."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, MASK)
     text = _URL_PASSWORD.sub(rf"\g<head>:{MASK}@", text)
+    text = _SQL_PASSWORD.sub(rf"\g<head>{MASK}", text)
     return _KEYWORD_PASSWORD.sub(rf"\g<head>{MASK}", text)

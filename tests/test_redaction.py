@@ -37,3 +37,11 @@ def test_a_keyword_string_loses_its_password(password):
 @given(passwords)
 def test_a_known_secret_is_masked_anywhere(password):
     assert password not in redact(f"the server said <{password}>", password).replace(MASK, "")
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF)))
+def test_a_password_in_sql_is_masked_however_it_is_quoted(password):
+    plain = password.replace("'", "''")
+    escaped = plain.replace("\\", "\\\\")
+    for literal in (f"'{plain}'", f"E'{escaped}'", f"$x${password}$x$"):
+        assert redact(f"ALTER ROLE ada PASSWORD {literal} LOGIN") == f"ALTER ROLE ada PASSWORD {MASK} LOGIN"
