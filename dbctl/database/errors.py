@@ -11,12 +11,15 @@ from contextlib import contextmanager
 
 from dbctl import errors
 from dbctl.errors import DbctlError
+from dbctl.postgres import pooler
 from dbctl.redaction import redact
 
 _TLS_HINT = "check database.sslmode and the certificates; `dbctl env check` tries them"
 _START_HINT = "is the server running, and is the address right? `dbctl env show` prints it with its source"
 _PASSWORD_HINT = "give the password by PGPASSFILE or database.password_command; check pg_hba.conf"  # noqa: S105
 _AGAIN_HINT = "nothing was changed; try again later"
+# PgBouncer's own words, and what is said of a statement that was prepared in somebody else's session.
+_POOLED = re.compile(r'unsupported startup parameter|prepared statement "__asyncpg_')
 
 # SQLSTATE, or its class, to (error, what to do next). Longest match wins.
 _BY_STATE: dict[str, tuple[type[DbctlError], str]] = {
@@ -114,6 +117,8 @@ def translated(where: object, *, connecting: bool = False) -> Iterator[None]:
 
 def _by_state(state: str, error: BaseException, where: object) -> DbctlError:
     why = redact(_server_message(error))
+    if _POOLED.search(why):
+        return errors.SettingsError(f"a pooler stands in between: {where}", why=why, hint=pooler.HINT)
     for prefix in (state, state[:2]):
         if prefix in _BY_STATE:
             kind, hint = _BY_STATE[prefix]

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from dbctl.errors import Busy
+from dbctl.postgres.pooler import check_one_session
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -43,12 +44,14 @@ async def advisory_lock(
     """Hold the session lock of that name; `Busy` names the holder, from pg_locks and pg_stat_activity.
 
     The connection is put into AUTOCOMMIT, so that waiting and holding keep no transaction open. It asks
-    again and again rather than queue; ``wait_seconds=None`` has no end. Not through a transaction pooler.
+    again and again rather than queue; ``wait_seconds=None`` has no end. Raises SettingsError where the connection
+    is not one session: behind a pooler in transaction mode.
     """
     from sqlalchemy import text
     from sqlalchemy.exc import SQLAlchemyError
 
     await connection.execution_options(isolation_level="AUTOCOMMIT")
+    await check_one_session(connection)
     key = {"key": lock_key(name)}
     await _take(connection, name, key, wait_seconds)
     try:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.fixtures.cli import url_of
 from tests.fixtures.database import ROOT, execute
+from tests.fixtures.pooler import pgbouncer
 from tests.migrate.runner.conftest import write_revisions
 
 TABLE = "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True), sa.Column('n', sa.Integer))"
@@ -125,13 +126,15 @@ def test_a_hazard_that_is_misspelt_is_not_accepted(dbctl, empty, tmp_path):
     assert "did you mean set-not-null?" in wrong.stderr
 
 
-def test_the_direct_url_serves_migrations(dbctl, empty, empty_conninfo, tmp_path):
+def test_past_a_pooler_the_direct_url_serves_migrations(dbctl, empty, empty_conninfo, tmp_path):
     ini = str(write_revisions(tmp_path / "p", a=TABLE))
-    pooler = {
-        "DATABASE_URL": "postgresql://127.0.0.1:1/pooled",
-        "DBCTL_DATABASE__DIRECT_URL": empty["DATABASE_URL"],
-    }
-    done = dbctl("migrate", "up", "--config", ini, env=pooler)
+    with pgbouncer(empty_conninfo) as pooled:
+        env = {"DATABASE_URL": url_of(pooled)}
+        refused = dbctl("migrate", "up", "--config", ini, env=env)
+        assert refused.code == 2
+        assert "set database.direct_url" in refused.stderr
+        env["DBCTL_DATABASE__DIRECT_URL"] = empty["DATABASE_URL"]
+        done = dbctl("migrate", "up", "--config", ini, env=env)
     assert done.code == 0, done.stderr
     assert at(empty_conninfo) == ["a"]
 
