@@ -63,6 +63,21 @@ def test_a_groups_help_imports_nothing_heavy(group):
     assert not HEAVY & modules_after(group, "--help")
 
 
+def test_leaving_looks_through_nothing_that_was_loaded():
+    script = (
+        "import atexit, gc, sys\n"
+        "atexit.register(lambda: sys.stderr.write(f'{len(gc.get_objects())} {gc.get_freeze_count()}'))\n"
+        "sys.argv = ['dbctl', 'migrate', '--help']\n"
+        "from dbctl.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    looked_through, left_alone = map(int, done.stderr.split())
+    assert looked_through < left_alone / 10
+
+
 def test_listing_environments_and_backups_does_not_load_the_database_layer():
     assert not {"sqlalchemy", "asyncpg", "alembic"} & modules_after("env", "list")
 
