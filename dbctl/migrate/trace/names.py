@@ -60,6 +60,7 @@ class Names:
         self._by_oid: dict[int, Known] = {}
         self._by_name: dict[tuple[str, str], int] = {}
         self._existing: set[int] = set()
+        self._temporary: set[int] = set()
         self.watched = Watched()
         self._identity: Any = None
         self._snapshot = ""
@@ -70,7 +71,7 @@ class Names:
         answer = read(self._snapshot, self._last) if self._snapshot else None
         if answer is None or not self._is_all(answer):
             self.reload(read)
-        self._existing = {oid for oid, known in self._by_oid.items() if not known.is_temporary}
+        self._existing = self._by_oid.keys() - self._temporary
         floor = max(self._existing, default=0)
         self.watched = Watched(floor, floor)
 
@@ -79,6 +80,7 @@ class Names:
         answer = read("", "")
         self._by_oid.clear()
         self._by_name.clear()
+        self._temporary.clear()
         self._identity = _identity(answer)
         self._take(answer)
 
@@ -108,7 +110,7 @@ class Names:
         for oid in self._by_oid.keys() - self._existing:
             self.forget(oid)
         self._take(answer)
-        return sum(not known.is_temporary for known in self._by_oid.values()) == int(answer["count"])
+        return len(self._by_oid) - len(self._temporary) == int(answer["count"])
 
     def _take(self, answer: Answer) -> None:
         self._snapshot, self._last = str(int(answer["snapshot"]) % _XIDS), ""
@@ -181,6 +183,8 @@ class Names:
         if before and (before.relation.schema, before.relation.name) != (relation.schema, relation.name):
             self._unname(before.relation)
         self._by_oid[relation.oid] = known
+        if known.is_temporary:
+            self._temporary.add(relation.oid)
         self._by_name[relation.schema, relation.name] = relation.oid
 
     def succeed(self, former: Known, known: Known) -> None:
@@ -193,6 +197,7 @@ class Names:
     def forget(self, oid: int) -> None:
         """Take out what was dropped."""
         if known := self._by_oid.pop(oid, None):
+            self._temporary.discard(oid)
             self._unname(known.relation)
 
     def _unname(self, relation: Relation) -> None:

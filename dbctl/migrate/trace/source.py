@@ -11,7 +11,12 @@ from types import FrameType
 
 def line_in(path: Path) -> int | None:
     """The innermost line of the file on the stack of who asks; None if the file is not on it."""
-    return next((frame.f_lineno for frame in _frames() if _is(frame.f_code.co_filename, path)), None)
+    name, wanted = path.name, str(path)
+    for frame in _frames():
+        # Of the dozens of files on a stack none but the revision's is looked at more closely.
+        if (filename := frame.f_code.co_filename).endswith(name) and _is(filename, wanted):
+            return frame.f_lineno
+    return None
 
 
 def _frames() -> Iterator[FrameType]:
@@ -32,5 +37,5 @@ def _stack(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 @lru_cache(maxsize=4096)
-def _is(filename: str, path: Path) -> bool:
-    return filename.endswith(path.name) and Path(filename).resolve() == path.resolve()
+def _is(filename: str, path: str) -> bool:
+    return Path(filename).resolve() == Path(path).resolve()
