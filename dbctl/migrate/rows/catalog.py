@@ -97,6 +97,9 @@ SELECT t.oid, t.typname, format_type(t.oid, NULL) AS shown, CAST(t.typtype AS te
   FROM needed
   JOIN pg_type AS t ON t.oid = needed.oid
 """)
+# FirstGenbkiObjectId: what has a smaller oid is the same in every database of a version, and asked for once.
+_FIRST_GENERATED_OID = 10_000
+_built_in: dict[str, dict[int, Type]] = {}
 _STRING = re.compile(r"'(?:[^']|'')*'")
 _WORD = re.compile(r'"((?:[^"]|"")+)"|\b([a-z_][a-z0-9_]*)')
 
@@ -109,8 +112,12 @@ def read_tables(connection: Connection, oids: Collection[int]) -> list[Table]:
 def read_types(connection: Connection, tables: Iterable[Table]) -> dict[int, Type]:
     """All types that the tables use, and those that these are made of (pg_type, pg_enum, pg_range), by oid."""
     oids = {column.type for table in tables for column in table.columns}
-    rows = rows_of(connection, _TYPES, oids=sorted(oids))
-    return {row.oid: _type(row) for row in rows}
+    known = _built_in.setdefault(str(connection.dialect.server_version_info), {})
+    if missing := sorted(oids - known.keys()):
+        types = {row.oid: _type(row) for row in rows_of(connection, _TYPES, oids=missing)}
+        known |= {oid: type_ for oid, type_ in types.items() if oid < _FIRST_GENERATED_OID}
+        return known | types
+    return dict(known)
 
 
 def _type(row: Row[Any]) -> Type:
