@@ -13,14 +13,16 @@ from sqlalchemy.engine import Dialect
 # As bytes: the project's client_encoding may lack a letter of what we ask for.
 _AS_BYTES = "SELECT encode(convert_to({}, getdatabaseencoding()), 'base64')"
 _OIDS = "string_to_array(CAST(:{} AS text), ',')::oid[]"
-OBSERVE = _AS_BYTES.format(
-    "pg_catalog.dbctl_observe(pg_catalog.current_schemas(true)::text[], "
+# Our functions answer in bytes by themselves: there the plan is kept.
+OBSERVE = (
+    "SELECT pg_catalog.dbctl_observe(pg_catalog.current_schemas(true)::text[], "
     f"CAST(:floor AS text)::oid, CAST(:ceiling AS text)::oid, {_OIDS.format('also')})"
 )
-READ_RELATIONS = _AS_BYTES.format(
-    "pg_catalog.dbctl_relations(nullif(CAST(:since AS text), '')::xid, nullif(CAST(:last AS text), '')::xid8)"
+READ_RELATIONS = (
+    "SELECT pg_catalog.dbctl_relations("
+    "nullif(CAST(:since AS text), '')::xid, nullif(CAST(:last AS text), '')::xid8)"
 )
-READ_TABLES = _AS_BYTES.format(f"pg_catalog.dbctl_tables({_OIDS.format('oids')})")
+READ_TABLES = f"SELECT pg_catalog.dbctl_tables({_OIDS.format('oids')})"
 READ_SOURCE = _AS_BYTES.format("""(
     SELECT min(p.prosrc)
     FROM pg_catalog.pg_proc p

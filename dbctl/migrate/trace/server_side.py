@@ -18,6 +18,8 @@ _SETTINGS = """
 LANGUAGE plpgsql SET search_path = pg_catalog SET enable_seqscan = on SET plan_cache_mode = force_generic_plan
 SET jit = off
 """
+# As bytes: the project's client_encoding may lack a letter of what we ask for.
+_ANSWER = "RETURN encode(convert_to(answer, getdatabaseencoding()), 'base64');"
 _EVENT = "RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog"
 
 # What the revision itself has made has an oid between ``floor`` and ``ceiling`` once it was seen: a revision that
@@ -25,13 +27,14 @@ _EVENT = "RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog"
 _OBSERVE = f"""
 CREATE OR REPLACE FUNCTION pg_catalog.dbctl_observe(path text[], floor oid, ceiling oid, also oid[]) RETURNS text {_SETTINGS} AS $body$
 DECLARE
+    answer text;
     notes text := current_setting('{NOTES}', true);
 BEGIN
     IF notes <> '' THEN
         PERFORM set_config('{NOTES}', '', false);
     END IF;
     {{flush}}
-    RETURN (SELECT json_build_object(
+    answer := (SELECT json_build_object(
         'transaction', pg_current_xact_id_if_assigned()::text,
         'path', path,
         'notes', notes,
@@ -60,6 +63,7 @@ BEGIN
             LEFT JOIN pg_index i ON i.indexrelid = l.relation
         ), '[]')
     ));
+    {_ANSWER}
 END
 $body$
 """  # noqa: S608 - constants of ours
@@ -85,13 +89,15 @@ DECLARE
     c record;
     told text[];
     tables text[];
+    answer text;
 BEGIN
     FOR c IN {TABLE_ROWS.format(oids="oids")} LOOP
         told := NULL;
         {_TELL_PARTS}
         tables := array_append(tables, format('[%s, [%s]]', {FLAGS}, array_to_string(told, ', ', 'null')));
     END LOOP;
-    RETURN format('[%s]', array_to_string(tables, ', '));
+    answer := format('[%s]', array_to_string(tables, ', '));
+    {_ANSWER}
 END
 $body$
 """
@@ -100,8 +106,10 @@ $body$
 # ``last`` was not rolled back, nothing was dropped, no schema was renamed.
 _READ_RELATIONS = f"""
 CREATE OR REPLACE FUNCTION pg_catalog.dbctl_relations(since xid, last xid8) RETURNS text {_SETTINGS} AS $body$
+DECLARE
+    answer text;
 BEGIN
-    RETURN (SELECT json_build_object(
+    answer := (SELECT json_build_object(
         'snapshot', pg_snapshot_xmin(pg_current_snapshot())::text,
         'database', (SELECT d.oid::int8 FROM pg_database d WHERE d.datname = current_database()),
         'schemas', (SELECT json_object_agg(n.oid::int8, n.nspname) FROM pg_namespace n),
@@ -109,6 +117,7 @@ BEGIN
         'count', ({COUNT_RELATIONS}),
         'rows', COALESCE(({RELATIONS} AND (since IS NULL OR age(c.xmin) <= age(since))), '[]')::json
     ));
+    {_ANSWER}
 END
 $body$
 """  # noqa: S608
