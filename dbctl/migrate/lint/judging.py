@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dbctl.migrate.lint.judge import Judge
 from dbctl.migrate.model import Revision
 from dbctl.migrate.rules.accepts import apply_accepts, read_accepts
-from dbctl.migrate.rules.judge import Levels, judge
 from dbctl.migrate.rules.model import Finding
 from dbctl.migrate.rules.registry import load
 from dbctl.migrate.rules.reversal import REVERSAL
@@ -24,7 +24,7 @@ class Verdict:
 
 
 def judge_all(
-    traces: Iterable[RevisionTrace], others: Iterable[Finding], revisions: Sequence[Revision], levels: Levels
+    traces: Iterable[RevisionTrace], others: Iterable[Finding], revisions: Sequence[Revision], judge: Judge
 ) -> Verdict:
     """Judge the traces; ``others`` were found elsewhere and may be accepted in their revision's file as well.
 
@@ -40,7 +40,7 @@ def judge_all(
         own = [finding for finding in left if finding.revision == revision.id]
         left = [finding for finding in left if finding.revision != revision.id]
         for trace in traced[revision.id] or [_untraced(revision)]:
-            own += judge(trace, levels).findings
+            own += judge.findings(trace)
         # What is said of the file is the same for each engine.
         once = [finding for place, finding in enumerate(own) if finding not in own[:place]]
         judged, unused = apply_accepts(once, read_accepts(revision.path, load()))

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 from dbctl.migrate.graph import Graph
 from dbctl.migrate.lint.changes import changed_notes
 from dbctl.migrate.lint.graph import Reading, read_leniently
+from dbctl.migrate.lint.judge import Judge
 from dbctl.migrate.lint.model import History, Report
 from dbctl.migrate.lint.ranges import Chosen, choose
 from dbctl.migrate.lint.report import linted, located, summary
 from dbctl.migrate.lint.request import Request
-from dbctl.migrate.lint.server import Started, start_server
+from dbctl.migrate.lint.server import Started, find_origin, look_around, start_from
 from dbctl.migrate.model import Revision
 from dbctl.migrate.project import Project
 from dbctl.migrate.revisions import no_revisions
 from dbctl.migrate.rules.model import Finding
 from dbctl.migrate.trace.model import RevisionTrace
-from dbctl.postgres.tasks import surely
+from dbctl.postgres.tasks import brief_turns, surely
 
 if TYPE_CHECKING:
     from dbctl.migrate.lint.stage import Stage
@@ -73,14 +74,16 @@ async def lint_project(project: Project, request: Request, progress: Progress) -
     started = time.monotonic()
     if request.levels.overrides:
         request.levels.check()
-    with ExitStack() as stack:
+    with brief_turns(), ExitStack() as stack:
         made = await _linted(stack, project, request, progress)
     return replace(made, duration_seconds=time.monotonic() - started)
 
 
 async def _linted(stack: ExitStack, project: Project, request: Request, progress: Progress) -> Report:
     """The report; ``stack`` stops the server."""
-    reading, stage = await asyncio.to_thread(read_leniently, project), None
+    looking = asyncio.to_thread(look_around, request)
+    reading, _ = await asyncio.gather(asyncio.to_thread(read_leniently, project), looking)
+    stage = None
     if not reading.graph.revisions:
         stage, project = await _located(stack, project, request)
         reading = await asyncio.to_thread(read_leniently, project)
@@ -89,7 +92,8 @@ async def _linted(stack: ExitStack, project: Project, request: Request, progress
     chosen = await asyncio.to_thread(
         choose, project, reading.graph, request.range, request.base, named=request.base_is_wanted
     )
-    report = partial(_report, project, reading, chosen, request)
+    judge = Judge(request.levels)
+    report = partial(_report, project, reading, chosen, request, judge=judge)
     if reading.missing:
         unread = "nothing was traced: Alembic can't load a project with an unknown down_revision"
         return report(_Show(notes=(unread,)))
@@ -99,7 +103,10 @@ async def _linted(stack: ExitStack, project: Project, request: Request, progress
     course = Course.of(reading.graph, [revision.id for revision in chosen.revisions])
     stage = stage or await _staged(stack, project, request, course.history, reading.graph.revisions)
     clock.note("start")
-    return await _perform(stage, chosen, request, course, clock=clock, progress=progress, report=report)
+    with judge.at_work():
+        return await _perform(
+            stage, chosen, request, course, clock=clock, progress=progress, judge=judge, report=report
+        )
 
 
 async def _located(stack: ExitStack, project: Project, request: Request) -> tuple[Stage, Project]:
@@ -121,7 +128,8 @@ async def _staged(
     history: Sequence[Revision],
     revisions: Collection[Revision],
 ) -> Stage:
-    started = await surely(_meanwhile(partial(start_server, stack, project, request, history, revisions)))
+    origin = await asyncio.to_thread(find_origin, project, request, history, revisions)
+    started = await surely(_meanwhile(partial(start_from, stack, request, origin)))
     from dbctl.migrate.lint.stage import staged
 
     return await surely(asyncio.to_thread(stack.enter_context, staged(project, history, request, started)))
@@ -135,6 +143,7 @@ async def _perform(
     *,
     clock: _Clock,
     progress: Progress,
+    judge: Judge,
     report: Callable[[_Show], Report],
 ) -> Report:
     """Bring the history onto scratch, trace the range there, and ``report`` while what took long is kept."""
@@ -145,7 +154,8 @@ async def _perform(
         show.history = "cached" if stage.there == course.history else "replayed"
     await stage.replay(course.history, progress)
     clock.note("history")
-    show.traces = await stage.trace([revision.id for revision in chosen.revisions], course.run, progress)
+    ids = [revision.id for revision in chosen.revisions]
+    show.traces = await stage.trace(ids, course.run, progress, judge.begin)
     clock.note("trace")
     if request.models:
         show.findings = await drift_findings(stage, course.graph, request.levels)
@@ -181,7 +191,9 @@ class _Clock:
         self.noted[what], self._since = now - self._since, now
 
 
-def _report(project: Project, reading: Reading, chosen: Chosen, request: Request, show: _Show) -> Report:
+def _report(
+    project: Project, reading: Reading, chosen: Chosen, request: Request, show: _Show, *, judge: Judge
+) -> Report:
     from dbctl.migrate.lint.changes import mixed_findings
     from dbctl.migrate.lint.checks import graph_findings
     from dbctl.migrate.lint.git import top_of
@@ -191,7 +203,7 @@ def _report(project: Project, reading: Reading, chosen: Chosen, request: Request
     began = time.monotonic()
     hazards, levels = load(), request.levels
     others = (*graph_findings(reading, chosen.revisions, levels), *show.findings)
-    verdict = judge_all(show.traces, others, chosen.revisions, levels)
+    verdict = judge_all(show.traces, others, chosen.revisions, judge)
     mixed = mixed_findings(project, chosen, verdict.findings, hazards, levels)
     findings = tuple(located(finding, request.here) for finding in (*verdict.findings, *mixed))
     show.durations_seconds["rules"] = time.monotonic() - began

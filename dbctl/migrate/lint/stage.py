@@ -19,7 +19,7 @@ from dbctl.migrate.lint.server import Started
 from dbctl.migrate.model import Revision
 from dbctl.migrate.project import Project
 from dbctl.migrate.rows import seed, tables_with, unseed
-from dbctl.migrate.trace.course import Progress
+from dbctl.migrate.trace.course import Progress, Traced
 from dbctl.migrate.trace.model import RevisionTrace
 from dbctl.migrate.trace.options import TraceOptions
 from dbctl.migrate.trace.run import inspect, replay, trace
@@ -60,10 +60,12 @@ class Stage:
             await surely(asyncio.to_thread(self._keep))
 
     async def trace(
-        self, chosen: Collection[str], run: Sequence[Revision], progress: Progress
+        self, chosen: Collection[str], run: Sequence[Revision], progress: Progress, traced: Traced
     ) -> tuple[RevisionTrace, ...]:
         """Trace the ``chosen`` revisions; ``run`` are they and all that they build on."""
-        traces = await trace(self.project, self.scratch, chosen, options=self.options, progress=progress)
+        traces = await trace(
+            self.project, self.scratch, chosen, options=self.options, progress=progress, traced=traced
+        )
         self._note(run)
         return traces
 

@@ -33,6 +33,7 @@ from dbctl.migrate.watch import Stopped
 
 Key = tuple[str, str]
 Progress = Callable[[Step], None]
+Traced = Callable[[RevisionTrace], None]
 # What may commit before its end, and is then not undone by a rollback.
 _COMMITS = re.compile(rb"autocommit|concurrently|\bcommit\b|\bbackfill\b", re.IGNORECASE)
 
@@ -87,6 +88,7 @@ class Course:
     limit: Limit
     guard: Guard
     progress: Progress
+    traced: Traced
     down_to: str | None = None
     to_undo: tuple[str, ...] | None = None
     asked: list[Attempt] = field(default_factory=list)
@@ -215,6 +217,7 @@ class Course:
             context.impl.memo = memory
             attempt = self._attempt(ground, context, step, work, rows=False)
         self.ledger.traces[key] = trace = merged(first, attempt.trace) if first else attempt.trace
+        self.traced(trace)
         if trace.failure and not trace.failure.on_rows:
             self.scratch.skipped[step.revision.revision] = trace.failure.message
         if attempt.disconnected:

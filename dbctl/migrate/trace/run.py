@@ -16,7 +16,7 @@ from dbctl.migrate.environment import make_environment
 from dbctl.migrate.failure import ran_nothing
 from dbctl.migrate.project import Project
 from dbctl.migrate.trace import redirect
-from dbctl.migrate.trace.course import Course, Ledger, Progress
+from dbctl.migrate.trace.course import Course, Ledger, Progress, Traced
 from dbctl.migrate.trace.endings import kept_alive
 from dbctl.migrate.trace.explain import failure_of, run_error
 from dbctl.migrate.trace.ground import Engines, Ground, commit
@@ -40,16 +40,26 @@ async def trace(
     *,
     options: TraceOptions = _DEFAULT,
     progress: Progress = lambda _: None,
+    traced: Traced = lambda _: None,
 ) -> tuple[RevisionTrace, ...]:
     """Run the ``chosen`` revisions and what they build on, from where scratch is, and trace the chosen ones.
 
     One that fails is recorded and stamped, and the next one has its turn. Of a project with several engines
-    each gives a trace of its own. ``progress`` hears of each revision before it runs, in the project's thread.
+    each gives a trace of its own. ``progress`` hears of each revision before it runs, in the project's thread;
+    ``traced`` of each trace after it: another may come in its place, where the commit fails.
     Raises Refused where env.py leads away from scratch, ToolMissing for an extension, Failed where it can't run.
     """
     if not chosen:
         return ()
-    run = _Run(project, scratch, options, targets=tuple(chosen), chosen=frozenset(chosen), progress=progress)
+    run = _Run(
+        project,
+        scratch,
+        options,
+        targets=tuple(chosen),
+        chosen=frozenset(chosen),
+        progress=progress,
+        traced=traced,
+    )
     await run.finish()
     order = {revision: number for number, (_, revision) in reversed([*enumerate(run.ledger.traces)])}
     return tuple(sorted(run.ledger.traces.values(), key=lambda one: order[one.revision]))
@@ -116,6 +126,7 @@ class _Run:
         targets: tuple[str, ...],
         chosen: frozenset[str] = frozenset(),
         progress: Progress,
+        traced: Traced = lambda _: None,
         down_to: str | None = None,
     ) -> None:
         self.ledger = ledger = Ledger(chosen)
@@ -141,6 +152,7 @@ class _Run:
             self._limit,
             self._guard,
             progress,
+            traced,
             down_to,
         )
         self._attributes: redirect.Attributes | None = None
