@@ -7,7 +7,7 @@ import sys
 
 # A command is over in a second or two, in which there is little to find: at Python's own 700 objects the search for
 # cycles in all the modules that are being loaded takes a tenth of that.
-_COLLECT_AFTER = 100_000, 20, 20
+_COLLECT_AFTER = 200_000, 20, 20
 
 
 def main() -> None:
