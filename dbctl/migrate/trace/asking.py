@@ -19,7 +19,7 @@ OBSERVE = (
     f"CAST(:floor AS text)::oid, CAST(:ceiling AS text)::oid, {_OIDS.format('also')})"
 )
 READ_RELATIONS = (
-    "SELECT pg_catalog.dbctl_relations("
+    "SELECT pg_catalog.dbctl_relations(pg_catalog.current_schemas(true)::text[], "
     "nullif(CAST(:since AS text), '')::xid, nullif(CAST(:last AS text), '')::xid8)"
 )
 READ_TABLES = f"SELECT pg_catalog.dbctl_tables({_OIDS.format('oids')})"

@@ -93,12 +93,10 @@ class Recorder:
         session = Session(connection, self._names, self._transactions)
         is_in_transaction = session.is_in_transaction
         self._names.begin(session.relations)
-        begun = session.observe()
         if is_in_transaction:
-            session.begun = begun
+            session.begun = session.observe()
         else:
-            # Its end sends the counters of what ran untraced before, which would be taken for the revision's.
-            session.asking.rollback()
+            session.holds_nothing()
         self._facts.forget_all()
         self._statements = []
         self._sessions = {id(session.dbapi): session}

@@ -105,11 +105,13 @@ $body$
 # What has changed since a snapshot, and how to see that all else is as it was: the database was not made again,
 # ``last`` was not rolled back, nothing was dropped, no schema was renamed.
 _READ_RELATIONS = f"""
-CREATE OR REPLACE FUNCTION pg_catalog.dbctl_relations(since xid, last xid8) RETURNS text {_SETTINGS} AS $body$
+CREATE OR REPLACE FUNCTION pg_catalog.dbctl_relations(path text[], since xid, last xid8) RETURNS text {_SETTINGS} AS $body$
 DECLARE
     answer text;
 BEGIN
+    {{flush}}
     answer := (SELECT json_build_object(
+        'path', path,
         'snapshot', pg_snapshot_xmin(pg_current_snapshot())::text,
         'database', (SELECT d.oid::int8 FROM pg_database d WHERE d.datname = current_database()),
         'schemas', (SELECT json_object_agg(n.oid::int8, n.nspname) FROM pg_namespace n),
@@ -185,7 +187,7 @@ END
 $body$
 """  # noqa: S608 - constants of ours
 
-_FUNCTIONS = (_READ_TABLES, _READ_RELATIONS, _NOTE, _COMMAND, _REWRITE, _DROP)
+_FUNCTIONS = (_READ_TABLES, _NOTE, _COMMAND, _REWRITE, _DROP)
 _TRIGGERS = {
     "dbctl_command": ("ddl_command_start", "dbctl_note_command"),
     "dbctl_rewrite": ("table_rewrite", "dbctl_note_rewrite"),
@@ -214,8 +216,9 @@ $body$
 def install(connection: Connection) -> None:
     """Put the functions and the event triggers into the database; wants a superuser, commits nothing."""
     major = int(connection.scalar(text("SHOW server_version_num")) or 0) // 10_000
-    observe = _OBSERVE.format(flush=_FLUSH if major >= _FLUSHES_SINCE else "")
-    for statement in (_REMOVE, observe, *_FUNCTIONS):
+    flush = _FLUSH if major >= _FLUSHES_SINCE else ""
+    looking = (function.format(flush=flush) for function in (_OBSERVE, _READ_RELATIONS))
+    for statement in (_REMOVE, *looking, *_FUNCTIONS):
         # Drivers that format strings read a percent sign as a placeholder.
         connection.exec_driver_sql(statement.replace("%", "%%"))
     # A project may have taken EXECUTE from PUBLIC by default, and set another role.

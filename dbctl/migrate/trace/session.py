@@ -72,6 +72,14 @@ class Session:
         self.seen, self.path = now, now.path
         return now
 
+    def holds_nothing(self) -> None:
+        """No transaction is open but the one of `relations`, just asked.
+
+        Its end sends the counters of what ran untraced before, which would be taken for the revision's.
+        """
+        self.seen = Observation(path=self.path)
+        self.asking.rollback()
+
     def database(self) -> int:
         """The oid of its database."""
         return self.asking.number("SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()")
@@ -82,7 +90,9 @@ class Session:
 
     def relations(self, since: str, last: str) -> Any:
         """What `Names` reads."""
-        return document(self.asking.ask(READ_RELATIONS, since=since, last=last))
+        answer = document(self.asking.ask(READ_RELATIONS, since=since, last=last))
+        self.path = tuple(answer["path"] or ())
+        return answer
 
     def before(self) -> Observation:
         """What the session holds before its next statement: a question is put only where it is not known."""
