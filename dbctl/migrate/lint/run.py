@@ -105,7 +105,15 @@ async def _linted(stack: ExitStack, project: Project, request: Request, progress
     clock.note("start")
     with judge.at_work():
         return await _perform(
-            stage, chosen, request, course, clock=clock, progress=progress, judge=judge, report=report
+            stage,
+            chosen,
+            request,
+            course,
+            clock=clock,
+            progress=progress,
+            judge=judge,
+            report=report,
+            stop=stack.close,
         )
 
 
@@ -145,6 +153,7 @@ async def _perform(
     progress: Progress,
     judge: Judge,
     report: Callable[[_Show], Report],
+    stop: Callable[[], None],
 ) -> Report:
     """Bring the history onto scratch, trace the range there, and ``report`` while what took long is kept."""
     from dbctl.migrate.lint.drift import drift_findings
@@ -162,12 +171,17 @@ async def _perform(
         clock.note("models")
     show.server_version, show.notes = stage.version, stage.scratch.notes
     show.durations_seconds = clock.noted
-    return await surely(_reported(stage, partial(report, show), show.traces))
+
+    def leave() -> None:
+        stage.keep_traced(show.traces)
+        stop()
+
+    return await surely(_meanwhile_left(partial(report, show), leave))
 
 
-async def _reported(stage: Stage, report: Callable[[], Report], traces: tuple[RevisionTrace, ...]) -> Report:
-    """The report; while Python judges, files are copied."""
-    made, _ = await asyncio.gather(asyncio.to_thread(report), asyncio.to_thread(stage.keep_traced, traces))
+async def _meanwhile_left(report: Callable[[], Report], leave: Callable[[], None]) -> Report:
+    """The report; while Python makes it, files are copied, and the server stops."""
+    made, _ = await asyncio.gather(asyncio.to_thread(report), asyncio.to_thread(leave))
     return made
 
 
