@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from dbctl.migrate.trace.model import RevisionTrace
 from dbctl.migrate.trace.options import TraceOptions
 
 Tell = Callable[[str], None]
+
+
+_BLOCK_ON_ROWS = re.compile(r"^\s*do\b.*\b(delete|truncate|update)\b", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +87,19 @@ async def look(site: Site, request: LookRequest, *, tell: Tell = lambda _: None)
         revisions=tuple(_undone(trace) for trace, _, _ in walked.steps),
         losses=losses,
         notes=left_out.notes,
-        unknown=missing,
+        unknown=missing or _uncounted(walked.steps),
         duration_seconds=time.monotonic() - started,
     )
     return Look(outlook, doomed, walked.start)
+
+
+def _uncounted(steps: Sequence[tuple[RevisionTrace, Shape, Shape]]) -> str:
+    """What a DO block may do to rows: its own variables and loops say to which."""
+    for trace, _, _ in steps:
+        for statement in trace.statements:
+            if _BLOCK_ON_ROWS.search(statement.sql):
+                return f"the DO block in line {statement.line} of {trace.revision} changes rows, and which is not seen"
+    return ""
 
 
 def unseen(site: Site, destination: str) -> Look:
