@@ -59,9 +59,9 @@ async def down(
 ) -> None:
     """Undo all revisions after REVISION. Asks for the database's name, and refuses to lose data unawares.
 
-    First the downgrades run on a throw-away copy of the schema, and what they would lose is counted: rows of dropped
-    tables, values of dropped columns, values that no longer fit, deleted rows (but for those of an EXECUTE in a DO
-    block, and what an UPDATE overwrites). Exit code 3 if that is anything, unless --accept-loss; it is saved first.
+    First it is tried on a throw-away copy of the schema, and what would be lost is counted: rows of dropped tables,
+    values of dropped columns, values that no longer fit, rows deleted, values overwritten (but for what it does only
+    where it finds rows like yours). Exit code 3 if that is any, or not known, unless --accept-loss; it is saved first.
 
     Example: dbctl migrate down -1 --dry-run
 

@@ -23,7 +23,16 @@ CREATE TABLE "Or ders" (id int, sub text, "no te" text, total bigint, twice bigi
 INSERT INTO "Or ders" SELECT g, 's"' || g, CASE WHEN g <= 5 THEN E'two\\nlines, "quoted" ' || g END, g::bigint * 100000000
     FROM generate_series(1, 30) g;
 CREATE TABLE keyless (word text, gone text);
-INSERT INTO keyless VALUES ('a', 'b');
+INSERT INTO keyless VALUES ('a', 'b'), ('a', 'c'), ('a', NULL), ('b', ''), (NULL, 'd');
+CREATE TABLE loose (word text, n int, more jsonb);
+INSERT INTO loose SELECT 'w', g % 3, '{"b": 1, "a": [null]}' FROM generate_series(1, 9) g;
+CREATE TABLE z_parents (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, word text);
+INSERT INTO z_parents (word) VALUES ('one'), ('two'), ('three');
+CREATE TABLE a_children (parent int PRIMARY KEY REFERENCES z_parents);
+INSERT INTO a_children VALUES (2), (3);
+CREATE TABLE changed (id int PRIMARY KEY, word text, stamp timestamptz, n float8);
+INSERT INTO changed SELECT g, 'Word ' || g, timestamptz '2024-01-31 12:00:00.000001+00' + g * interval '1 day', g / 3.0
+    FROM generate_series(1, 6) g;
 CREATE TABLE parts (id int PRIMARY KEY, word text) PARTITION BY RANGE (id);
 CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (50);
 CREATE TABLE parts_2 PARTITION OF parts DEFAULT;
@@ -40,18 +49,29 @@ op.drop_column("keyless", "gone")
 op.drop_table("parts")
 op.drop_table("empty")
 op.execute("DELETE FROM tags WHERE id <= 4")
+op.get_bind().execute(sa.text("DELETE FROM loose WHERE n = :n"), {"n": 1})
+op.drop_table("a_children")
+op.drop_table("z_parents")
+op.execute("UPDATE changed SET word = lower(word), n = n * 2 WHERE id <= 4 OR word = 'x'")
+op.get_bind().execute(sa.text("UPDATE changed SET stamp = NULL WHERE stamp < :t"), {"t": "2024-02-03"})
 """
 # What the next `up` would do.
 AGAIN = (
     'ALTER TABLE "Or ders" ADD "no te" text, ALTER total TYPE bigint',
-    "DELETE FROM keyless",
-    "ALTER TABLE keyless ADD gone text",
+    "ALTER TABLE keyless ADD gone text DEFAULT 'new'",
+    "CREATE TABLE z_parents (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, word text)",
+    "INSERT INTO z_parents (word) VALUES ('of the revision')",
+    "CREATE TABLE a_children (parent int PRIMARY KEY REFERENCES z_parents)",
+    "INSERT INTO tags VALUES (1, 'of the revision')",
     "CREATE TABLE parts (id int PRIMARY KEY, word text) PARTITION BY RANGE (id)",
     "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (50)",
     "CREATE TABLE parts_2 PARTITION OF parts DEFAULT",
 )
 CONTENT = """SELECT (SELECT json_agg(o ORDER BY id)::text FROM (SELECT id, sub, "no te", total FROM "Or ders") o),
-                    (SELECT json_agg(k)::text FROM keyless k), (SELECT json_agg(p ORDER BY id)::text FROM parts p),
+                    (SELECT json_agg(k ORDER BY k::text)::text FROM keyless k),
+                    (SELECT json_agg(l ORDER BY l::text)::text FROM loose l),
+                    (SELECT json_agg(z ORDER BY id)::text FROM z_parents z), (SELECT json_agg(a ORDER BY parent)::text FROM a_children a),
+                    (SELECT json_agg(c ORDER BY id)::text FROM changed c), (SELECT json_agg(p ORDER BY id)::text FROM parts p),
                     (SELECT json_agg(t ORDER BY id)::text FROM tags t)"""
 
 
@@ -83,7 +103,13 @@ def test_what_would_be_lost_is_refused_told_and_nothing_is_undone(down, empty_co
     assert told == {
         ("Or ders", "no te"): 5,
         ("Or ders", "total"): 10,
-        ("keyless", "gone"): 1,
+        ("keyless", "gone"): 4,
+        ("loose", ""): None,
+        ("z_parents", ""): 3,
+        ("a_children", ""): 2,
+        ("changed", "word"): 4,
+        ("changed", "n"): 4,
+        ("changed", "stamp"): None,
         ("parts", ""): 80,
         ("empty", ""): 0,
         ("tags", ""): 4,
@@ -110,21 +136,20 @@ def test_what_is_lost_is_saved_first_and_its_commands_bring_it_back(down, empty_
     assert json.loads((folder / "manifest.json").read_text())["heads"] == ["r1"]
     assert {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()} == {0o600}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    rows = {
-        tuple(one["tables"]): one["rows"]
-        for one in saved["files"]
-        if one["kind"] == "csv" and one["rows"] != 10
-    }
-    assert rows == {("Or ders",): 5, ("tags",): 4}
+    rows = {(*one["tables"], len(one["columns"])): one["rows"] for one in saved["files"]}
+    assert (rows["tags", 2], rows["loose", 3]) == (4, 9)
     execute(empty_conninfo, *AGAIN)
     # As a person would: the commands themselves, in a shell.
     major = execute(empty_conninfo, "SELECT current_setting('server_version_num')::int / 10000")[0][0]
-    tools = (str(find_client(name, major).parent) for name in ("psql", "pg_restore"))
-    path = os.pathsep.join([*tools, os.environ["PATH"]])
+    path = os.pathsep.join([str(find_client("psql", major).parent), os.environ["PATH"]])
     environ = {**os.environ, **empty_conninfo.libpq_environment(), "PATH": path}
-    subprocess.run(
-        ["sh", "-ec", "\n".join(saved["bring_back"])], env=environ, check=True, capture_output=True
-    )
+    commands = ["sh", "-ec", "\n".join(saved["bring_back"])]
+    subprocess.run(commands, env=environ, check=True, capture_output=True)
+    assert execute(empty_conninfo, CONTENT) == before
+    assert execute(empty_conninfo, "INSERT INTO z_parents DEFAULT VALUES RETURNING id") == [(4,)]
+    execute(empty_conninfo, "DELETE FROM z_parents WHERE id = 4")
+    # Twice brings back no more.
+    subprocess.run(commands, env=environ, check=True, capture_output=True)
     assert execute(empty_conninfo, CONTENT) == before
 
 
@@ -138,7 +163,9 @@ def test_where_saving_fails_nothing_is_undone_and_nothing_stays(down, empty_conn
 
 def test_without_a_loss_it_asks_for_no_more_than_the_name(down, empty_conninfo, tmp_path):
     execute(empty_conninfo, "TRUNCATE parts, tags", 'UPDATE "Or ders" SET "no te" = NULL, total = 1')
-    execute(empty_conninfo, "UPDATE keyless SET gone = NULL")
+    execute(
+        empty_conninfo, "UPDATE keyless SET gone = NULL", "TRUNCATE loose, z_parents, a_children, changed"
+    )
     done = down("--save-to", str(tmp_path / "saved"))
     assert done.code == 0, done.stderr
     assert execute(empty_conninfo, "SELECT to_regclass('empty')") == [(None,)]

@@ -42,24 +42,28 @@ class Counter:
     database: Database
     seconds: float = STATEMENT_SECONDS
 
-    async def count(self, doomed: Doomed) -> Loss:
-        """One loss, counted. Raises ConnectionLost; anything else that goes wrong stands in ``why``."""
+    async def count(self, doomed: Doomed) -> tuple[Doomed, Loss]:
+        """One loss, counted, and of what: without its query, where that one means nothing on the target as it is now.
+
+        Raises ConnectionLost; anything else that goes wrong stands in ``why``.
+        """
         loss = _described(doomed)
         try:
-            return replace(loss, count=await self._exactly(doomed))
+            return doomed, replace(loss, count=await self._exactly(doomed))
         except ConnectionLost:
             raise
         except (Failed, Busy) as error:
-            if _state(error)[:2] in _DATA_ERRORS and doomed.kind == "changed type":
-                return await self._row_by_row(
-                    doomed, replace(loss, why=f"the downgrade fails on them: {error.why}")
-                )
             if _state(error) == _CANCELLED or isinstance(error, Busy):
-                return await self._estimated(doomed, loss)
-            return replace(loss, why=f"not counted: {error.why or error.message}")
+                return doomed, await self._estimated(doomed, loss)
+            if doomed.rows:
+                return await self.count(replace(doomed, rows=""))
+            if _state(error)[:2] in _DATA_ERRORS and doomed.kind == "changed type":
+                loss = replace(loss, why=f"the downgrade fails on them: {error.why}")
+                return doomed, await self._row_by_row(doomed, loss)
+            return doomed, replace(loss, why=f"not counted: {error.why or error.message}")
 
     async def _exactly(self, doomed: Doomed) -> int:
-        if doomed.kind == "deleted rows" and not doomed.rows:
+        if doomed.kind in {"deleted rows", "overwritten"} and not doomed.rows:
             # A condition that is not known may mean every row: of none it means none.
             any_row = f"SELECT FROM {source(doomed.table)} LIMIT 1"
             if await self._number(f"SELECT CAST(EXISTS ({any_row}) AS int)"):
@@ -109,7 +113,7 @@ class Counter:
 
 async def count_all(
     database: Database, doomed: Sequence[Doomed], seconds: float = STATEMENT_SECONDS
-) -> tuple[Loss, ...]:
+) -> tuple[tuple[Doomed, Loss], ...]:
     """All of them, one after the other: the target has other work."""
     counter = Counter(database, seconds)
     return tuple([await counter.count(one) for one in doomed])
@@ -123,7 +127,7 @@ def _query(doomed: Doomed) -> str:
             counted, rows = f"count({column_name(doomed)})", source(doomed.table)
         case "changed type":
             counted, rows = "count(*)", f"{source(doomed.table)} WHERE {does_not_fit(doomed)}"
-        case "deleted rows":
+        case "deleted rows" | "overwritten":
             counted, rows = "count(*)", f"({doomed.rows}) AS doomed"
     return f"SELECT {counted} FROM {rows}"  # noqa: S608 - quoted names, and the revision's own expressions
 

@@ -25,7 +25,11 @@ from dbctl.migrate.trace.options import TraceOptions
 Tell = Callable[[str], None]
 
 
-_BLOCK_ON_ROWS = re.compile(r"^\s*do\b.*\b(delete|truncate|update)\b", re.IGNORECASE | re.DOTALL)
+# Not the actions of a foreign key (ON UPDATE SET NULL).
+_ON_ROWS = r"delete\s+from|truncate|merge\s+into|(?<!\bon\s)update\s[^;]*?\bset\b"
+_BLOCK_ON_ROWS = re.compile(
+    rf"\bdo\s+(?:language\s+\w+\s+)?[$'].*\b({_ON_ROWS})\b", re.IGNORECASE | re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ async def look(site: Site, request: LookRequest, *, tell: Tell = lambda _: None)
         return Look(Outlook(head.database, head.destination, head.current, unknown=str(error)))
     tell("counting what would be lost")
     doomed = find_doomed(walked.start, walked.steps)
-    losses = await count_all(site.database, doomed, request.count_seconds)
+    counted = await count_all(site.database, doomed, request.count_seconds)
     missing = (
         f"the copy lacks {', '.join(left_out.left_out)}, which the role may not read"
         if left_out.left_out
@@ -85,12 +89,12 @@ async def look(site: Site, request: LookRequest, *, tell: Tell = lambda _: None)
         destination=head.destination,
         current=head.current,
         revisions=tuple(_undone(trace) for trace, _, _ in walked.steps),
-        losses=losses,
+        losses=tuple(loss for _, loss in counted),
         notes=left_out.notes,
         unknown=missing or _uncounted(walked.steps),
         duration_seconds=time.monotonic() - started,
     )
-    return Look(outlook, doomed, walked.start)
+    return Look(outlook, tuple(one for one, _ in counted), walked.start)
 
 
 def _uncounted(steps: Sequence[tuple[RevisionTrace, Shape, Shape]]) -> str:

@@ -9,15 +9,15 @@ from typing import Literal
 
 from dbctl.migrate.model import Run
 
-Kind = Literal["dropped table", "dropped column", "changed type", "deleted rows"]
+Kind = Literal["dropped table", "dropped column", "changed type", "deleted rows", "overwritten"]
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
     """What one revision's downgrade would take away from one table of the target.
 
-    ``count`` is of rows (dropped table, deleted rows) or of values that are not null (dropped column) or no longer
-    fit (changed type); None where it could not be counted, for which ``why`` has the reason. ``is_estimate``: by
+    ``count`` is of rows (dropped table, deleted rows) or of values that are not null (dropped column), no longer
+    fit (changed type) or get another value (overwritten; without a ``column``, anything in the table may); None where it could not be counted, for which ``why`` has the reason. ``is_estimate``: by
     PostgreSQL's statistics, or at most so many. ``table`` is ``schema.name`` without ``public``.
     """
 
@@ -75,15 +75,15 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class SavedFile:
-    """One file of what was saved: whole tables (``archive``), or rows or columns of one table (``csv``)."""
+    """One file of what was saved, CSV with a header: rows of one table, or some of its columns."""
 
     file: str
-    kind: Literal["archive", "csv"]
     tables: tuple[str, ...]
     size_bytes: int
     sha256: str
-    rows: int | None = None
+    rows: int = 0
     columns: tuple[str, ...] = ()
+    kind: Literal["csv"] = "csv"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,117 +1,150 @@
-"""What is to be saved of what is doomed: whole tables, or rows and columns of one; and the SQL that brings it back."""
+"""What is to be saved of what is doomed: rows and columns of tables, one file for each."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from dbctl.migrate.loss.columns import column_name, does_not_fit
 from dbctl.migrate.loss.doomed import Doomed
 from dbctl.migrate.loss.look import Look
 from dbctl.migrate.loss.model import Loss
-from dbctl.migrate.loss.names import qualified, source
+from dbctl.migrate.loss.names import source
 from dbctl.migrate.loss.shape import Shape, TableShape
 from dbctl.postgres.identifiers import quote_identifier
 
 _PLAIN = re.compile(r"[^A-Za-z0-9_.]+")
+_ROWS = {"dropped table", "deleted rows"}
+Pair = tuple[Doomed, Loss]
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows for one CSV file. ``query`` reads them now; ``back`` are lines of a psql script."""
+    """Rows for one CSV file, which ``query`` reads now; and what is to come back of them.
+
+    ``changed`` are the columns that get their values again, in rows that are found by ``found_by``: by the key, or
+    (``is_key`` False) by all that is as it was; nobody can tell where that is None. ``inserts``: rows that
+    are gone come back.
+    """
 
     name: str
     table: TableShape
     columns: tuple[str, ...]
     query: str
-    back: str
+    changed: tuple[str, ...]
+    found_by: tuple[str, ...] | None
+    is_key: bool
+    inserts: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """``tables`` are dumped as a whole, partitions named one by one: pg_dump takes a name for that one table."""
+def parts_of(seen: Look) -> tuple[Part, ...]:
+    """What has to be saved, in the order in which it can come back; nothing of what loses nothing."""
+    by_table: dict[int, list[Pair]] = {}
+    for doomed, loss in zip(seen.doomed, seen.outlook.losses, strict=True):
+        if loss.loses:
+            by_table.setdefault(doomed.oid, []).append((doomed, loss))
+    found = [part for oid in _parents_first(seen.start, by_table) for part in _of_table(by_table[oid])]
+    # A column may refer to rows of a table that comes later.
+    found.sort(key=lambda part: not part.inserts)
+    return tuple(_numbered(found))
 
-    tables: tuple[TableShape, ...]
-    rows: tuple[Part, ...]
 
-    def __bool__(self) -> bool:
-        return bool(self.tables or self.rows)
+def _parents_first(start: Shape, tables: Collection[int]) -> list[int]:
+    """Tables after those that they refer to, but for circles."""
+    ordered: list[int] = []
+    visited: set[int] = set()
+
+    def visit(oid: int) -> None:
+        if oid in visited:
+            return
+        visited.add(oid)
+        for other, table in start.items():
+            if any(reference.table == oid for reference in table.references):
+                visit(other)
+        ordered.append(oid)
+
+    for oid in tables:
+        visit(oid)
+    return [oid for oid in ordered if oid in tables]
 
 
-def parts_of(seen: Look) -> Parts:
-    """What has to be saved, each table, row and column once; nothing of what loses nothing."""
-    pairs = [(one, loss) for one, loss in zip(seen.doomed, seen.outlook.losses, strict=True) if loss.loses]
-    whole = {one.oid for one, _ in pairs if _is_whole(one)}
-    tables = {oid for oid in seen.start for each in whole if _is_part_of(seen.start, oid, each)}
-    rows: dict[str, Part] = {}
+def _of_table(pairs: Sequence[Pair]) -> Iterator[Part]:
+    table = pairs[0][0].table
+    changed = {doomed.column.name for doomed, _ in pairs if doomed.column}
+    inserts = any(doomed.kind in _ROWS for doomed, _ in pairs)
+    anything = any(doomed.kind == "overwritten" and doomed.column is None for doomed, _ in pairs)
+    if not table.key or changed & set(table.key):
+        same = None if anything else tuple(name for name in _columns(table) if name not in changed)
+        yield _whole(table, tuple(changed), same, is_key=False, inserts=inserts)
+        return
+    if anything or any(doomed.kind in _ROWS and not doomed.rows for doomed, _ in pairs):
+        dropped = any(doomed.kind == "dropped table" for doomed, _ in pairs)
+        yield _whole(
+            table, _values(table) if anything or dropped else (), table.key, is_key=True, inserts=inserts
+        )
     for doomed, loss in pairs:
-        if doomed.oid not in tables:
-            part = _part(doomed, loss, len(rows) + 1)
-            rows.setdefault(part.query, part)
-    return Parts(tuple(seen.start[oid] for oid in sorted(tables)), tuple(rows.values()))
+        if doomed.column is not None:
+            yield _of_column(doomed, loss)
+        elif doomed.rows:
+            listed = _listed(_columns(table))
+            query = f"SELECT {listed} FROM ({doomed.rows}) AS doomed"  # noqa: S608 - quoted names, the revision's own query
+            yield Part("", table, _columns(table), query, _values(table), table.key, True, True)
 
 
-def _is_whole(doomed: Doomed) -> bool:
-    """Whether the table is saved as it is: rows that can't be told, columns of rows that have no key of their own."""
-    if doomed.kind == "dropped table" or (doomed.kind == "deleted rows" and not doomed.rows):
-        return True
-    if doomed.column is None:
-        return False
-    return not doomed.table.key or doomed.column.name in doomed.table.key
+def _whole(
+    table: TableShape,
+    changed: tuple[str, ...],
+    found_by: tuple[str, ...] | None,
+    *,
+    is_key: bool,
+    inserts: bool,
+) -> Part:
+    columns = _columns(table)
+    query = f"SELECT {_listed(columns)} FROM {source(table)}"  # noqa: S608 - quoted names
+    return Part("", table, columns, query, changed, found_by, is_key, inserts)
 
 
-def _is_part_of(start: Shape, oid: int | None, whole: int) -> bool:
-    while oid is not None and oid in start:
-        if oid == whole:
-            return True
-        oid = start[oid].parent
-    return False
+def _of_column(doomed: Doomed, loss: Loss) -> Part:
+    table, column = doomed.table, column_name(doomed)
+    listed = f"{_listed(table.key)}, {column}"
+    if doomed.kind == "overwritten":
+        rows = f"({doomed.rows}) AS doomed" if doomed.rows else source(table)
+        query = f"SELECT {listed} FROM {rows}"  # noqa: S608 - quoted names, the revision's own query
+    else:
+        meant = f"{column} IS NOT NULL"
+        if doomed.kind == "changed type" and loss.count is not None and not loss.why:
+            # Of a type that most values fit only the others are put aside.
+            meant = meant if _takes_labels(doomed) else does_not_fit(doomed)
+        query = f"SELECT {listed} FROM {source(table)} WHERE {meant}"  # noqa: S608
+    return Part("", table, (*table.key, loss.column), query, (loss.column,), table.key, True, False)
 
 
-def _part(doomed: Doomed, loss: Loss, number: int) -> Part:
-    name = _PLAIN.sub("_", "-".join(filter(None, (f"{number:02}", doomed.table.shown, loss.column))))
-    return _of_rows(doomed, name) if doomed.column is None else _of_column(doomed, loss, name)
+def _numbered(parts: Sequence[Part]) -> Iterator[Part]:
+    """Each file once, with a name that tells what is in it."""
+    unique = {part.query: part for part in parts}
+    for number, part in enumerate(unique.values(), 1):
+        column = part.changed[0] if part.is_key and not part.inserts and len(part.changed) == 1 else ""
+        name = _PLAIN.sub("_", "-".join(filter(None, (f"{number:02}", part.table.shown, column))))
+        yield replace(part, name=name)
 
 
-def _of_rows(doomed: Doomed, name: str) -> Part:
-    table = doomed.table
-    columns = tuple(column.name for column in table.columns.values() if not column.is_generated)
-    listed = _listed(columns)
-    return Part(
-        name,
-        table,
-        columns,
-        f"SELECT {listed} FROM ({doomed.rows}) AS doomed",  # noqa: S608 - quoted names, the revision's own query
-        f"\\copy {qualified(table)} ({listed}) FROM '{name}.csv' WITH (FORMAT csv, HEADER)\n",
+def _columns(table: TableShape) -> tuple[str, ...]:
+    return tuple(column.name for column in table.columns.values() if not column.is_generated)
+
+
+def _values(table: TableShape) -> tuple[str, ...]:
+    """What an UPDATE may set of a row that is found by its key."""
+    return tuple(
+        column.name
+        for column in table.columns.values()
+        if not (column.is_generated or column.is_identity or column.name in table.key)
     )
-
-
-def _of_column(doomed: Doomed, loss: Loss, name: str) -> Part:
-    table, column, key = doomed.table, column_name(doomed), _listed(doomed.table.key)
-    meant = f"{column} IS NOT NULL"
-    if (
-        doomed.kind == "changed type"
-        and loss.count is not None
-        and not loss.why
-        and not _takes_labels(doomed)
-    ):
-        # Of a type that most values fit only the others are put aside.
-        meant = does_not_fit(doomed)
-    same = f"({_listed(table.key, 't.')}) = ({_listed(table.key, 'saved.')})"
-    back = [
-        f"CREATE TEMPORARY TABLE saved AS SELECT {key}, {column} FROM {qualified(table)} WITH NO DATA;",  # noqa: S608
-        f"\\copy saved FROM '{name}.csv' WITH (FORMAT csv, HEADER)",
-        f"UPDATE {qualified(table)} AS t SET {column} = saved.{column} FROM saved WHERE {same};",  # noqa: S608
-        "DROP TABLE saved;",
-    ]
-    query = f"SELECT {key}, {column} FROM {source(table)} WHERE {meant}"  # noqa: S608
-    return Part(name, table, (*table.key, loss.column), query, "\n".join(back) + "\n")
 
 
 def _takes_labels(doomed: Doomed) -> bool:
     return bool(doomed.becomes and doomed.becomes.labels)
 
 
-def _listed(names: Sequence[str], of: str = "") -> str:
-    return ", ".join(f"{of}{quote_identifier(name)}" for name in names)
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(quote_identifier(name) for name in names)

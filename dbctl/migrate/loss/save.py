@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
@@ -21,28 +20,37 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dbctl.errors import Failed
 from dbctl.migrate.loss.look import Look
 from dbctl.migrate.loss.model import Outlook, Saved, SavedFile
+from dbctl.migrate.loss.names import qualified
 from dbctl.migrate.loss.parts import Part, parts_of
-from dbctl.migrate.loss.shape import TableShape
+from dbctl.migrate.loss.script import bring_back
 from dbctl.migrate.site import Site
-from dbctl.postgres.binaries import find_client
-from dbctl.postgres.client import run_tool
 
-ARCHIVE, SCRIPT, MANIFEST = "tables.dump", "bring_back.sql", "manifest.json"
+SCRIPT, MANIFEST = "bring_back.sql", "manifest.json"
 _LOCK_WAIT_SECONDS = 5
 _LONGEST_SECONDS = 24 * 3600
-# We wait for pg_dump in our transaction, whose snapshot it shares.
+# Values as text that is read again as the very same.
 _SETTINGS = """
 SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true),
-       set_config('lock_timeout', :lock_ms, true), set_config('row_security', 'off', true)
+       set_config('lock_timeout', :lock_ms, true), set_config('row_security', 'off', true),
+       set_config('datestyle', 'ISO', true), set_config('intervalstyle', 'postgres', true),
+       set_config('extra_float_digits', '1', true)
 """
-_SNAPSHOT = "SELECT pg_export_snapshot(), CAST(current_setting('server_version_num') AS int) / 10000"
+# Only those that have given a number.
+_SEQUENCES = """
+SELECT CAST(a.attname AS text), pg_sequence_last_value(CAST(d.objid AS regclass))
+  FROM pg_depend AS d JOIN pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'
+  JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+ WHERE d.classid = CAST('pg_class' AS regclass) AND d.refobjid = to_regclass(:table) AND d.deptype IN ('a', 'i')
+   AND pg_sequence_last_value(CAST(d.objid AS regclass)) IS NOT NULL
+ ORDER BY 1
+"""
 
 
 async def save(site: Site, seen: Look, folder: Path) -> Saved | None:
     """Write what ``seen`` is about to lose into a new folder below ``folder``; None where that is nothing.
 
-    All of it as of one moment (an exported snapshot); what is written there after it is not in it. Raises Failed,
-    Busy, ToolMissing, ToolFailed, and leaves nothing then.
+    All of it as of one moment (one snapshot); what is written there after it is not in it. Raises Failed and Busy,
+    and leaves nothing then.
     """
     parts = parts_of(seen)
     if not parts:
@@ -52,28 +60,29 @@ async def save(site: Site, seen: Look, folder: Path) -> Saved | None:
     final = folder / f"{_plain(outlook.database)}-{at:%Y%m%dT%H%M%S%fZ}-{_plain('-'.join(outlook.current))}"
     partial = final.with_name(f".{final.name}.partial")
     with _errors_of(folder), _new_folder(partial, final):
-        files = await _write(site, partial, parts.tables, parts.rows)
-        commands = tuple(_commands(final, outlook, files))
+        files = await _write(site, partial, parts)
+        commands = _commands(final, outlook)
         saved = Saved(final, outlook.database, at, outlook.current, tuple(files), commands)
         _put(partial / MANIFEST, json.dumps(asdict(saved), default=_as_text, indent=2) + "\n")
     return saved
 
 
-async def _write(
-    site: Site, folder: Path, tables: Sequence[TableShape], parts: Sequence[Part]
-) -> list[SavedFile]:
-    files = []
+async def _write(site: Site, folder: Path, parts: Sequence[Part]) -> list[SavedFile]:
     async with site.database.session() as session:
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         await session.connection(execution_options=options)
         await session.execute(text(_SETTINGS), {"lock_ms": f"{_LOCK_WAIT_SECONDS * 1000}"})
-        snapshot, major = (await session.execute(text(_SNAPSHOT))).one()
-        files += [await _copy(session, part, folder) for part in parts]
-        if tables:
-            files.append(await _dump(site, tables, folder / ARCHIVE, snapshot, major))
-    if parts:
-        _put(folder / SCRIPT, "".join(part.back for part in parts))
+        files = [await _copy(session, part, folder) for part in parts]
+        # Of their snapshots sequences know nothing: read last, they are as far on as any row.
+        inserted = dict.fromkeys(qualified(part.table) for part in parts if part.inserts)
+        sequences = [one for table in inserted for one in await _sequences(session, table)]
+    _put(folder / SCRIPT, bring_back(parts, sequences))
     return files
+
+
+async def _sequences(session: AsyncSession, table: str) -> list[tuple[str, str, int]]:
+    found = await session.execute(text(_SEQUENCES), {"table": table})
+    return [(table, column, last) for column, last in found]
 
 
 async def _copy(session: AsyncSession, part: Part, folder: Path) -> SavedFile:
@@ -85,46 +94,16 @@ async def _copy(session: AsyncSession, part: Part, folder: Path) -> SavedFile:
         )
     described = _described(folder / f"{part.name}.csv")
     rows = int(str(status).rpartition(" ")[2])
-    return replace(described, kind="csv", tables=(part.table.shown,), rows=rows, columns=part.columns)
+    return replace(described, tables=(part.table.shown,), rows=rows, columns=part.columns)
 
 
-async def _dump(
-    site: Site, tables: Sequence[TableShape], archive: Path, snapshot: str, major: int
-) -> SavedFile:
-    address = site.address
-    pg_dump = await asyncio.to_thread(find_client, "pg_dump", major)
-    pg_restore = await asyncio.to_thread(find_client, "pg_restore", major)
-    with _written(archive) as file:
-        await run_tool(
-            pg_dump,
-            "--format=custom",
-            "--no-password",
-            f"--snapshot={snapshot}",
-            f"--lock-wait-timeout={_LOCK_WAIT_SECONDS * 1000}",
-            *(f"--table={_pattern(one.schema)}.{_pattern(one.name)}" for one in tables),
-            environment=address.libpq_environment(),
-            password=address.password,
-            sink=lambda chunk: _append(file, chunk),
-        )
-    # What can't be listed could not be restored.
-    await run_tool(pg_restore, "--list", str(archive), environment={})
-    return replace(_described(archive), kind="archive", tables=tuple(one.shown for one in tables))
-
-
-def _commands(folder: Path, outlook: Outlook, files: Sequence[SavedFile]) -> Iterator[str]:
+def _commands(folder: Path, outlook: Outlook) -> tuple[str, ...]:
     """For after the next `up`, when tables and columns are there again."""
-    yield f"cd {shlex.quote(str(folder))}"
-    database = f"--dbname={shlex.quote(outlook.database)}"
-    if any(one.kind == "archive" for one in files):
-        # Without --exit-on-error: a pg_restore newer than its server begins with a setting that one does not know.
-        yield f"pg_restore --data-only {database} {ARCHIVE}"
-    if any(one.kind == "csv" for one in files):
-        yield f"psql --no-psqlrc --set=ON_ERROR_STOP=1 --single-transaction {database} --file={SCRIPT}"
-
-
-def _pattern(name: str) -> str:
-    """A pattern of pg_dump's that means one name: within quotes nothing is special but the quote."""
-    return '"' + name.replace('"', '""') + '"'
+    psql = "psql --no-psqlrc --set=ON_ERROR_STOP=1 --single-transaction"
+    return (
+        f"cd {shlex.quote(str(folder))}",
+        f"{psql} --dbname={shlex.quote(outlook.database)} --file={SCRIPT}",
+    )
 
 
 def _plain(name: str) -> str:
@@ -140,10 +119,6 @@ def _written(path: Path) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
 
 
-def _append(file: BinaryIO, chunk: bytes) -> None:
-    file.write(chunk)
-
-
 def _put(path: Path, words: str) -> None:
     with _written(path) as file:
         file.write(words.encode())
@@ -152,7 +127,7 @@ def _put(path: Path, words: str) -> None:
 def _described(path: Path) -> SavedFile:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return SavedFile(path.name, "csv", (), path.stat().st_size, digest)
+    return SavedFile(path.name, (), path.stat().st_size, digest)
 
 
 @contextmanager

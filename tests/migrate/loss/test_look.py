@@ -158,6 +158,104 @@ async def test_rows_that_it_deletes_itself_or_by_a_cascade(seen):
     assert "only when it runs" in found["tags"].why
 
 
+FOREST = """
+CREATE TABLE trees (id int PRIMARY KEY, parent int REFERENCES trees ON DELETE CASCADE, word varchar(20) NOT NULL);
+INSERT INTO trees SELECT g, nullif(g / 3, 0), 'Word ' || g FROM generate_series(1, 30) g;
+CREATE TABLE leaves (tree int REFERENCES trees ON DELETE SET NULL, n int, word text, old text);
+INSERT INTO leaves SELECT g, g, 'leaf', 'old' FROM generate_series(1, 30) g;
+CREATE TABLE untouched (id int PRIMARY KEY, word text);
+INSERT INTO untouched VALUES (1, 'x');
+"""
+
+
+async def test_values_that_it_overwrites_are_counted_where_they_would_be_others(seen):
+    outlook = await seen(
+        """
+        op.execute("UPDATE trees SET word = upper(word) WHERE id > 20")
+        op.execute("UPDATE leaves l SET n = t.id FROM trees t WHERE t.id = l.tree AND t.id < 4 OR l.n = 30 AND t.id = 1")
+        op.execute("UPDATE untouched SET word = 'y' WHERE id = 2")
+        """,
+        """
+        op.execute("ALTER TABLE leaves RENAME word TO words")
+        op.execute("UPDATE leaves SET words = 'LEAF' WHERE n > 28")
+        op.get_bind().execute(sa.text("UPDATE untouched SET word = :w WHERE id < 3"), {"w": "z"})
+        """,
+        """
+        op.add_column("leaves", sa.Column("older", sa.Text))
+        op.execute("UPDATE leaves SET older = old")
+        op.drop_column("leaves", "old")
+        """,
+        setup=FOREST,
+    )
+    assert not any(one.failure for one in outlook.revisions), outlook.revisions
+    assert set(lost(outlook)) == {
+        ("r3", "dropped column", "leaves", "old", 30),
+        ("r2", "overwritten", "untouched", "word", 1),
+        # By another name only then: the statement means nothing to the table as it is now.
+        ("r2", "overwritten", "leaves", "word", None),
+        ("r1", "overwritten", "trees", "word", 10),
+        ("r1", "overwritten", "leaves", "n", 1),
+        # Its rows have been changed by then, in the column that tells which.
+        ("r1", "overwritten", "untouched", "word", 0),
+    }
+    with pytest.raises(Refused, match="would lose data"):
+        check(outlook, accepted=False)
+
+
+async def test_what_foreign_keys_delete_and_clear_is_counted_however_deep(seen):
+    outlook = await seen('op.execute("DELETE FROM trees WHERE id = 2")', setup=FOREST)
+    below = {2, *(g for g in range(6, 9)), *range(18, 27)}
+    assert set(lost(outlook)) == {
+        ("r1", "deleted rows", "trees", "", len(below)),
+        ("r1", "overwritten", "leaves", "tree", len(below)),
+    }
+
+
+async def test_rows_that_an_earlier_statement_makes_fit_the_condition_are_not_taken_for_none(seen):
+    outlook = await seen(
+        """
+        op.execute("DELETE FROM untouched WHERE word = 'gone'")
+        op.execute("DELETE FROM leaves WHERE n > 20")
+        op.execute("DELETE FROM leaves WHERE NOT EXISTS (SELECT FROM untouched u WHERE u.word = leaves.word)")
+        """,
+        """
+        op.execute("UPDATE untouched SET word = 'gone' WHERE id = 1")
+        op.execute("UPDATE leaves SET word = 'x' WHERE n = 1")
+        """,
+        setup=FOREST,
+    )
+    assert lost(outlook) == [
+        ("r2", "overwritten", "untouched", "word", 1),
+        ("r2", "overwritten", "leaves", "word", 1),
+        ("r1", "deleted rows", "untouched", "", None),
+        ("r1", "deleted rows", "leaves", "", 10),
+        ("r1", "deleted rows", "leaves", "", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("block", "is_known"),
+    [
+        ("DO $$ BEGIN DELETE FROM untouched WHERE word = 'rare'; END $$", False),
+        (
+            "-- tidy up\nDO LANGUAGE plpgsql $x$ BEGIN EXECUTE 'UPDATE untouched' || ' SET id = 7'; END $x$",
+            False,
+        ),
+        (
+            "DO $$ BEGIN ALTER TABLE leaves ADD FOREIGN KEY (n) REFERENCES trees ON UPDATE SET NULL; END $$",
+            True,
+        ),
+    ],
+)
+async def test_rows_that_a_do_block_changes_are_not_known_and_that_is_refused(seen, block, is_known):
+    outlook = await seen(f"op.execute({block!r})", setup=FOREST)
+    assert outlook.is_harmless is is_known
+    if not is_known:
+        with pytest.raises(Refused, match=r"not known|would lose"):
+            check(outlook, accepted=False)
+        assert "DO block" in outlook.unknown
+
+
 async def test_only_what_is_asked_for_is_undone_and_a_relative_step_is_taken_once(seen):
     outlook = await seen(
         'op.drop_table("parts")',

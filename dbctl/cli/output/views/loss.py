@@ -40,6 +40,10 @@ def undone(result: Undone) -> Iterator[Block]:
     yield from migrate.run(result)
     if result.saved:
         yield Lines(list(_saved(result.saved)))
+    if result.outlook and result.outlook.unknown:
+        yield Lines(
+            [Cell(f"what else was lost is not known, and not saved: {result.outlook.unknown}", "bad")]
+        )
 
 
 def _saved(saved: Saved) -> Iterator[str]:
