@@ -23,6 +23,9 @@ from dbctl.cli.migrate_lint import (
 
 if TYPE_CHECKING:
     from dbctl.migrate.lint.request import Request
+    from dbctl.migrate.model import Step
+    from dbctl.migrate.project import Project
+    from dbctl.migrate.verify.model import Check
 
 Rows = Annotated[
     bool, typer.Option("--rows/--no-rows", help="Put a few rows into the tables, and look after them.")
@@ -59,10 +62,13 @@ async def verify(
     """Run revisions up, down and up again on a throw-away server, and say what is not as it was.
 
     The whole catalog is compared, and the rows: but for what the upgrade itself changes or deletes of them, which
-    no downgrade is expected to bring back. Needs no database. Exit code 1 if anything was found that its
-    file does not accept: `# dbctl: accept irreversible because the old values are gone`.
+    no downgrade is expected to bring back. Needs no database; that of --env NAME is compared with what its revisions
+    make from nothing, and only read. Exit code 1 if anything was found that its file does not accept:
+    `# dbctl: accept irreversible because the old values are gone`.
 
     Example: dbctl migrate verify base:heads --format github
+
+    Example: dbctl migrate verify --env production
     """
     from dbctl.cli.output.views import verify as view
     from dbctl.migrate.verify.run import verify_project
@@ -75,9 +81,15 @@ async def verify(
         base_is_wanted=bool(base),
     )
     project = read_project(run, config, name, x, loaded)
-    with run.progress("Verifying") as progress:
+    seen = await _target(run, project, request, baseline) if run.common.env else None
+    with run.progress("Verifying") as bar:
         report = await verify_project(
-            project, request, lambda step: progress(step.number), baseline=baseline, models=models or ""
+            project,
+            request,
+            lambda step: bar(step.number),
+            baseline=baseline,
+            models=models or "",
+            target=seen,
         )
     run.emit(report, view.verification)
     run.verdict(report.is_clean)
@@ -86,6 +98,7 @@ async def verify(
 async def check(
     run: Invocation,
     *,
+    baseline: Baseline = None,
     isolated: Isolated = False,
     allow_network: Network = False,
     time_limit: TimeLimit = None,
@@ -97,19 +110,28 @@ async def check(
     """Say whether the database is where it should be: at head, as the migrations make it, nothing INVALID.
 
     What the migrations make is made on a throw-away server, and kept for the next time. Reads, and changes nothing.
+    Not compared is what differs between servers: owners, grants that no revision makes, settings, publications;
+    and of an env.py with several databases all but the first.
 
     Example: dbctl migrate check --env production
     """
     from dbctl.cli.output.views import verify as view
-    from dbctl.migrate.verify.check import check_target
 
     request = _request(run, (isolated, time_limit, False, allow_network), None, scratch_url)
-    async with open_site(run, read_project(run, config, name, x)) as site:
-        found = await check_target(
-            site, request, lambda step: run.say(f"[{step.number}/{step.total}] {step.revision} on scratch")
-        )
+    found = await _target(run, read_project(run, config, name, x), request, baseline)
     run.emit(found, view.check)
     run.verdict(found.is_clean)
+
+
+async def _target(run: Invocation, project: Project, request: Request, baseline: Path | None) -> Check:
+    """What the environment's database has otherwise than its revisions make it."""
+    from dbctl.migrate.verify.check import check_target
+
+    def tell(step: Step) -> None:
+        run.say(f"[{step.number}/{step.total}] {step.revision} on scratch")
+
+    async with open_site(run, project) as site:
+        return await check_target(site, request, tell, baseline=baseline)
 
 
 def _request(

@@ -83,6 +83,37 @@ def test_check_tells_what_is_not_as_the_migrations_make_it(dbctl, empty_conninfo
     assert "only here" in check().stdout
 
 
+def test_a_named_environment_is_compared_with_what_its_revisions_make(dbctl, empty_conninfo, shop):
+    shop.add("bbbb2", 'op.execute("CREATE TABLE gone (id int); GRANT SELECT ON gone TO PUBLIC")')
+    file = shop.versions / "bbbb2.py"
+    file.write_text(file.read_text().replace('op.execute("SELECT 1")', 'op.drop_table("gone")'))
+    environ = {"DATABASE_URL": url_of(empty_conninfo)}
+    config = ("-c", str(shop.config))
+    assert dbctl("migrate", "up", *config, env=environ).code == 0
+
+    def found(*options):
+        result = dbctl("migrate", "verify", "base:heads", *config, *options, "--format", "json", env=environ)
+        return result.code, {(one["hazard"], one["statement"]) for one in result.json()["findings"]}
+
+    assert found("--env", "local") == (0, set())
+    before = ["REVOKE SELECT ON gone FROM PUBLIC", "GRANT INSERT ON t TO PUBLIC"]
+    execute(
+        empty_conninfo, *before, "CREATE INDEX by_hand ON t (name)", "ALTER TABLE t DROP CONSTRAINT t_pkey"
+    )
+    assert found() == (0, set())
+    assert found("--env", "local") == (
+        1,
+        {
+            ("target-drift", "GRANT SELECT ON TABLE public.gone TO PUBLIC"),
+            ("target-drift", "CREATE INDEX by_hand ON public.t USING btree (name)"),
+            ("target-drift", "ALTER TABLE public.t ADD CONSTRAINT t_pkey PRIMARY KEY (id)"),
+        },
+    )
+    told = dbctl("migrate", "check", *config, env=environ)
+    assert (told.code, "not compared: owners" in told.stdout) == (1, True)
+    assert "only in the migrations\tgrant GRANT ON table public.gone PUBLIC" in told.stdout
+
+
 def test_models_that_are_ahead_of_the_revisions_are_told(dbctl_alone, shop):
     (shop.folder / "alembic.ini").write_text(shop.config.read_text() + "prepend_sys_path = %(here)s\n")
     (shop.folder / "ahead_models.py").write_text(

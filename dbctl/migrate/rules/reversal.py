@@ -1,4 +1,4 @@
-"""What only a run back and forth shows: hazards of downgrades, found by `dbctl migrate verify` alone."""
+"""What only a run shows, back and forth or beside a target: hazards found by `dbctl migrate verify` alone."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ UPGRADE_DIFFERS = hazard(
         effect="failing",
         why="A second upgrade after the downgrade makes another schema than the first one.",
         safe=("# Let upgrade() make the same whatever was there before: name what it makes.",),
+    )
+)
+TARGET_DRIFT = hazard(
+    Hazard(
+        id="target-drift",
+        level=Level.CAUTION,
+        effect="failing",
+        why="The database is not as its revisions make it: what passes on scratch may fail there.",
+        safe=("# Write a revision that makes what is there, or undo by hand what was done by hand.",),
     )
 )
 # A lint can't tell whether these are there, so it says nothing of an accept of them.

@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sqlalchemy import Connection
 
@@ -17,6 +18,8 @@ from dbctl.migrate.lint.stage import staged
 from dbctl.migrate.model import Revision, Status
 from dbctl.migrate.site import Site
 from dbctl.migrate.status import read_standing
+from dbctl.migrate.trace.scratch import Scratch
+from dbctl.migrate.verify.baseline import apply_baseline
 from dbctl.migrate.verify.ladder import Progress
 from dbctl.migrate.verify.model import Check, Drift
 from dbctl.postgres.catalog.objects import Difference, Item, Key, Snapshot, differences, read_snapshot
@@ -24,7 +27,6 @@ from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.own_tables import OWN_TABLES
 from dbctl.postgres.tasks import surely
 
-# What we write into the target ourselves.
 # These are the business of whoever set the server up, and its roles are not scratch's.
 _KINDS_LEFT_OUT = {"grant", "default privileges", "setting", "publication", "event trigger"}
 _PARTS_LEFT_OUT = {
@@ -36,14 +38,28 @@ _PARTS_LEFT_OUT = {
     "clustering",
     "contents",
 }
+_NOT_COMPARED = (
+    "owners",
+    "grants that no revision makes",
+    "default privileges",
+    "settings",
+    "publications",
+    "event triggers",
+    "versions of extensions",
+    "statistics targets",
+    "storage parameters",
+    "tablespaces",
+)
 _SETTLED = {"comment ON schema public", "schema public"}
 
 
-async def check_target(site: Site, request: Request, progress: Progress) -> Check:
+async def check_target(
+    site: Site, request: Request, progress: Progress, *, baseline: Path | None = None
+) -> Check:
     """Compare the site's database with what its applied revisions make on scratch; reads, and changes nothing.
 
-    Roles, grants, owners, storage parameters and tablespaces are not compared: they differ between servers.
-    Raises what `read_status` and `replay` raise.
+    ``baseline`` is SQL for what is there before the first revision. What differs between servers is not compared,
+    and named in the answer; grants are as far as the revisions make them. Raises what `read_status` and `replay` raise.
     """
     started = time.monotonic()
     status, graph = await read_standing(site)
@@ -52,7 +68,8 @@ async def check_target(site: Site, request: Request, progress: Progress) -> Chec
         version = await connection.run_sync(_major)
         there = await connection.run_sync(read_snapshot)
     there = _without_ours(there, status)
-    drift, notes = await _drift(site, (status, graph), _on(request, version), there, progress)
+    task = _Task(site, _on(request, version), progress, baseline)
+    drift, notes = await _drift(task, status, graph, there)
     return Check(
         database=status.database,
         current=status.current,
@@ -65,38 +82,65 @@ async def check_target(site: Site, request: Request, progress: Progress) -> Chec
             one.sql for one in there.items.values() if one.kind == "constraint" and " NOT VALID" in one.sql
         ),
         notes=notes,
+        not_compared=_NOT_COMPARED,
         duration_seconds=time.monotonic() - started,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What the comparison is asked for."""
+
+    site: Site
+    request: Request
+    progress: Progress
+    baseline: Path | None
+
+
 async def _drift(
-    site: Site, standing: tuple[Status, Graph], request: Request, there: Snapshot, progress: Progress
+    task: _Task, status: Status, graph: Graph, there: Snapshot
 ) -> tuple[tuple[Drift, ...], tuple[str, ...]]:
-    status, graph = standing
     if status.unknown:
         return (), ("not compared: the database has revisions that the project does not have",)
     applied = set(graph.closure(status.current))
     history = tuple(one for one in graph.revisions if one.id in applied)
-    made, notes = await _made(site, graph, history, request, progress)
-    compared = differences(
-        _without_ours(made, status), there, kinds_left_out=_KINDS_LEFT_OUT, parts_left_out=_PARTS_LEFT_OUT
-    )
-    found = tuple(_drifted(one) for one in compared.found if f"{one.kind} {one.name}" not in _SETTLED)
-    return found, (*notes, *compared.notes)
+    made, notes, role = await _made(task, graph, history)
+    made = _without_ours(made, status)
+    compared = differences(made, there, kinds_left_out=_KINDS_LEFT_OUT, parts_left_out=_PARTS_LEFT_OUT)
+    found = [_drifted(one) for one in compared.found if f"{one.kind} {one.name}" not in _SETTLED]
+    return (*found, *_missing_grants(made, there, role)), (*notes, *compared.notes)
+
+
+def _missing_grants(made: Snapshot, there: Snapshot, role: str) -> Iterator[Drift]:
+    """What revisions grant or revoke and the target does not have; ``role`` ran them here, and owns what they made."""
+    for key, item in made.items.items():
+        if (
+            item.kind != "grant"
+            or item.on not in there.items
+            or item.sql.endswith((f" {role}", f' "{role}"'))
+        ):
+            continue
+        other = there.items.get(key)
+        if other is None or other.sql != item.sql:
+            yield Drift(item.kind, item.name, target=other.sql if other else "", migrations=item.sql)
 
 
 async def _made(
-    site: Site, graph: Graph, history: tuple[Revision, ...], request: Request, progress: Progress
-) -> tuple[Snapshot, tuple[str, ...]]:
-    """What the revisions make on scratch, from the template that holds most of them."""
+    task: _Task, graph: Graph, history: tuple[Revision, ...]
+) -> tuple[Snapshot, tuple[str, ...], str]:
+    """What the revisions make on scratch, from the template that holds most of them, and who made it."""
+    project, request = task.site.project, task.request
+    # What a template holds was made without a baseline.
+    known = () if task.baseline else history
     with ExitStack() as stack:
         started = await surely(
-            asyncio.to_thread(start_server, stack, site.project, request, history, graph.revisions)
+            asyncio.to_thread(start_server, stack, project, request, known, graph.revisions)
         )
-        stage = await surely(
-            asyncio.to_thread(stack.enter_context, staged(site.project, history, request, started))
-        )
-        await stage.replay(history, progress)
+        stage = await surely(asyncio.to_thread(stack.enter_context, staged(project, known, request, started)))
+        if task.baseline:
+            stage.cache = None
+            await asyncio.to_thread(apply_baseline, stage.scratch, task.baseline)
+        await stage.replay(history, task.progress)
         observer = stage.scratch.observer(stage.scratch.address.database)
 
         def read() -> Snapshot:
@@ -104,11 +148,14 @@ async def _made(
                 return read_snapshot(connection)
 
         made = await asyncio.to_thread(read)
-        skipped = (
-            f"{revision} failed on scratch, so what it makes is not known: {message}"
-            for revision, message in stage.scratch.skipped.items()
-        )
-        return made, (*stage.scratch.notes, *skipped)
+        return made, (*stage.scratch.notes, *_gaps(stage.scratch)), stage.scratch.address.role
+
+
+def _gaps(scratch: Scratch) -> Iterator[str]:
+    for revision, message in scratch.skipped.items():
+        yield f"{revision} failed on scratch, so what it makes is not known: {message}"
+    if others := len(scratch.databases) - 1:
+        yield f"env.py has {others + 1} databases: only the first one was compared"
 
 
 def _major(connection: Connection) -> int:

@@ -62,7 +62,8 @@ class Check:
 
     ``current`` is what the version table says, ``pending`` what is still to apply, ``unknown`` what the project
     does not have; ``drift`` is compared with what the revisions make that were applied there. ``invalid`` are
-    indexes, ``not_valid`` constraints that nobody has validated, as SQL.
+    indexes, ``not_valid`` constraints that nobody has validated, as SQL. ``not_compared`` is what differs between
+    servers, in words.
     """
 
     database: str
@@ -74,6 +75,7 @@ class Check:
     invalid: tuple[str, ...]
     not_valid: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
     duration_seconds: float = 0.0
 
     @property

@@ -24,15 +24,17 @@ from dbctl.migrate.model import Revision
 from dbctl.migrate.project import Project
 from dbctl.migrate.revisions import read_graph
 from dbctl.migrate.rules.accepts import apply_accepts, read_accepts
+from dbctl.migrate.rules.graph import MODEL_DRIFT
 from dbctl.migrate.rules.model import Finding
 from dbctl.migrate.rules.registry import load
-from dbctl.migrate.rules.reversal import REVERSAL
+from dbctl.migrate.rules.reversal import REVERSAL, TARGET_DRIFT
 from dbctl.migrate.trace.limits import run_limited
 from dbctl.migrate.verify.baseline import apply_baseline
 from dbctl.migrate.verify.ground import Ground
 from dbctl.migrate.verify.ladder import Ladder, Progress
-from dbctl.migrate.verify.model import Verification, Verified
+from dbctl.migrate.verify.model import Check, Verification, Verified
 from dbctl.migrate.verify.steps import Steps
+from dbctl.migrate.verify.target import target_findings
 from dbctl.postgres.tasks import surely
 
 
@@ -48,12 +50,18 @@ class _Show:
 
 
 async def verify_project(
-    project: Project, request: Request, progress: Progress, *, baseline: Path | None = None, models: str = ""
+    project: Project,
+    request: Request,
+    progress: Progress,
+    *,
+    baseline: Path | None = None,
+    models: str = "",
+    target: Check | None = None,
 ) -> Verification:
     """Run each revision of a range up, down and up again on scratch, with rows in the tables, and compare.
 
-    ``baseline`` is SQL for what was there before the first revision, ``models`` as for `drift_findings`. ``progress`` hears of each revision before
-    it runs. Raises UsageError for a range that makes no sense, SettingsError for a project that can't be read,
+    ``baseline`` is SQL for what was there before the first revision, ``models`` as for `drift_findings`, ``target``
+    what a check found in a database. ``progress`` hears of each revision before it runs. Raises UsageError for a range that makes no sense, SettingsError for a project that can't be read,
     and what `trace` raises.
     """
     started = time.monotonic()
@@ -71,6 +79,9 @@ async def verify_project(
             known = () if baseline else course.history
             stage = stage or await _staged(stack, project, request, known, graph.revisions)
             show = await _perform(stage, course, request, progress, baseline=baseline, models=models)
+        if target:
+            show.findings += tuple(target_findings(target, project, graph, request.levels))
+            show.notes += tuple(f"{target.database}: {note}" for note in target.notes)
         made = await asyncio.to_thread(_report, chosen, request, show)
     return replace(made, duration_seconds=time.monotonic() - started)
 
@@ -200,5 +211,5 @@ def _accepted(
         ):
             notes[revision.id] = idle
     # Those of revisions between the chosen ones were run, and are not asked about.
-    known = [one for one in left if one.hazard == "model-drift"]
+    known = [one for one in left if one.hazard in {MODEL_DRIFT.id, TARGET_DRIFT.id}]
     return [*judged, *known], notes

@@ -41,8 +41,10 @@ def check(found: Check) -> Iterator[Block]:
     rows += [["not valid", "", sql] for sql in found.not_valid]
     if rows:
         yield Table(("what", "thing", "sql"), rows)
-    if found.notes:
-        yield Lines([Cell(f"note: {note}", "dim") for note in found.notes])
+    said = [f"not compared: {', '.join(found.not_compared)}"] if found.not_compared else []
+    notes = [*(f"note: {note}" for note in found.notes), *said]
+    if notes:
+        yield Lines([Cell(note, "dim") for note in notes])
     yield Lines(
         [Cell("all is as the migrations make it", "good") if found.is_clean else Cell(_counts(found), "bad")]
     )
