@@ -61,10 +61,9 @@ async def verify(
 ) -> None:
     """Run revisions up, down and up again on a throw-away server, and say what is not as it was.
 
-    The whole catalog is compared, and the rows: but for what the upgrade itself changes or deletes of them, which
-    no downgrade is expected to bring back. Needs no database; that of --env NAME is compared with what its revisions
-    make from nothing, and only read. Exit code 1 if anything was found that its file does not accept:
-    `# dbctl: accept irreversible because the old values are gone`.
+    The whole catalog is compared, and the rows: but for what the upgrade itself changes or deletes of them. Needs no
+    database; that of --env NAME is compared with what its revisions make from nothing, and only read. Exit code 1 if
+    anything is found that its file does not accept: `# dbctl: accept irreversible because the old values are gone`.
 
     Example: dbctl migrate verify base:heads --format github
 

@@ -37,7 +37,7 @@ UPGRADE_DIFFERS = hazard(
         id="upgrade-differs",
         level=Level.CAUTION,
         effect="failing",
-        why="A second upgrade after the downgrade makes another schema than the first one.",
+        why="A second upgrade after the downgrade makes another schema, or other data, than the first one.",
         safe=("# Let upgrade() make the same whatever was there before: name what it makes.",),
     )
 )

@@ -13,7 +13,7 @@ from dbctl.migrate.model import Direction
 from dbctl.migrate.rows import seed, unseed
 from dbctl.migrate.trace.ground import roll_back
 from dbctl.migrate.trace.scratch import Scratch
-from dbctl.migrate.verify.content import Rows, read_content
+from dbctl.migrate.verify.content import Content, read_content
 from dbctl.migrate.verify.steps import Steps
 from dbctl.postgres.catalog.objects import Reader, Snapshot
 from dbctl.postgres.identifiers import quote_identifier
@@ -22,7 +22,7 @@ from dbctl.postgres.identifiers import quote_identifier
 _WORTH_KEEPING = 10
 _ROLES = "SELECT rolname FROM pg_roles"
 Catalogs = Mapping[str, Snapshot]
-Contents = Mapping[str, Mapping[str, Rows]]
+Contents = Mapping[str, Content]
 
 
 @dataclass(slots=True)

@@ -73,6 +73,14 @@ def lost(loss: Loss) -> str:
     return f"The values of {', '.join(f'{loss.table}.{column}' for column in loss.columns)} are not what they were."
 
 
+def other(loss: Loss) -> str:
+    """What a second upgrade made otherwise, in a sentence."""
+    if not loss.columns:
+        return f"{loss.table} has {loss.rows_after} rows after the second upgrade, after the first {loss.rows_before}."
+    names = ", ".join(f"{loss.table}.{column}" for column in loss.columns)
+    return f"It also makes other values of {names} than the first one did."
+
+
 def _undone(difference: Difference) -> str:
     """The SQL that makes it as it was; empty where there is no one statement for that."""
     if difference.before:

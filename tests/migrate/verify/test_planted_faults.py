@@ -89,6 +89,46 @@ PROJECT = {
         'op.drop_table("p")',
         (),
     ),
+    "counts": (
+        'op.add_column("p", sa.Column("hits", sa.Integer, nullable=False, server_default="1"))\nop.add_column("p", sa.Column("seen", sa.DateTime))',
+        'op.drop_column("p", "hits")\nop.drop_column("p", "seen")',
+        (),
+    ),
+    "adds_up": (
+        'op.execute("UPDATE p SET hits = hits + 1, seen = clock_timestamp()")',
+        'op.execute("SELECT 1")',
+        (("upgrade-differs", "other values of public.p.hits than"),),
+    ),
+    "inserts": (
+        "op.execute(\"INSERT INTO p (title) VALUES ('of the revision')\")",
+        'op.execute("SELECT 1")',
+        (("upgrade-differs", "public.p has 5 rows after the second upgrade, after the first 4"),),
+    ),
+    "python_that_reads_rows": (
+        'op.add_column("t", sa.Column("k", sa.Integer))',
+        'names = [int(name, 36) % 7 for (name,) in op.get_bind().execute(sa.text("SELECT title || \'!\' FROM p"))]\nop.drop_column("t", "k")',
+        (),
+    ),
+    "wants_no_rows": (
+        'if op.get_bind().scalar(sa.text("SELECT count(*) FROM t")): raise ValueError("rows")\nop.add_column("p", sa.Column("k", sa.Integer))',
+        'op.drop_column("p", "k")',
+        (),
+    ),
+    "pairs": (
+        'op.create_table("q", sa.Column("a", sa.Text), sa.Column("b", sa.Integer))',
+        'op.drop_table("q")',
+        (),
+    ),
+    "takes_its_name": (
+        'op.drop_column("q", "a")\nop.alter_column("q", "b", new_column_name="a")',
+        'op.alter_column("q", "a", new_column_name="b")\nop.add_column("q", sa.Column("a", sa.Text))',
+        (),
+    ),
+    "renamed_and_emptied": (
+        'op.execute("DELETE FROM q")\nop.rename_table("q", "q2")',
+        'op.execute("DELETE FROM q2")\nop.rename_table("q2", "q")',
+        (),
+    ),
     "loses_data": (
         'op.add_column("p", sa.Column("full_title", sa.Text))\nop.execute("UPDATE p SET full_title = title")\nop.drop_column("p", "title")',
         (
