@@ -13,6 +13,7 @@ from dbctl.migrate.interrupt import run_watched
 from dbctl.migrate.model import Status
 from dbctl.migrate.revisions import read_graph
 from dbctl.migrate.site import Site, beacon
+from dbctl.migrate.trace.ground import Engines
 from dbctl.migrate.watch import Watch
 from dbctl.postgres.alembic_version import find_schema
 
@@ -34,12 +35,17 @@ async def read_standing(site: Site) -> tuple[Status, Graph]:
     def look(context: MigrationContext) -> None:
         found.append(_standing(site, environment, context))
 
+    # A pool of the project's must not hand its connection to a later run, which is for scratch.
+    engines = Engines(ours={site.database.engine.sync_engine})
     async with site.database.connect() as guard, beacon(guard, site.address) as light:
         environment.on_connect = light.check
         try:
-            await run_watched(partial(environment.inspect, look), Watch(site.lock_timeout_seconds), guard)
+            with engines.listening():
+                await run_watched(partial(environment.inspect, look), Watch(site.lock_timeout_seconds), guard)
         except (Exception, SystemExit) as error:
             raise environment_error(error, environment) from error
+        finally:
+            engines.forget_connections()
     if not found:
         raise ran_nothing(environment)
     return found[-1]

@@ -10,6 +10,21 @@ from tests.migrate.lint.writing import Written
 
 CREATE = 'op.create_table("t", sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("name", sa.Text))'
 
+# As Apache Airflow does: its pool has a connection to the target by the time that scratch is meant.
+KEEPS_ITS_ENGINE = """
+from contextlib import ExitStack
+from alembic import context
+import kept_engine
+
+with ExitStack() as stack:
+    connection = context.config.attributes.get("connection", None)
+    if not connection:
+        connection = stack.push(kept_engine.engine.connect())
+    context.configure(connection=connection, target_metadata=None)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
 
 @pytest.fixture
 def shop(tmp_path):
@@ -112,6 +127,27 @@ def test_a_named_environment_is_compared_with_what_its_revisions_make(dbctl, emp
     told = dbctl("migrate", "check", *config, env=environ)
     assert (told.code, "not compared: owners" in told.stdout) == (1, True)
     assert "only in the migrations\tgrant GRANT ON table public.gone PUBLIC" in told.stdout
+
+
+def test_an_application_that_keeps_its_engine_is_run_on_scratch_all_the_same(
+    dbctl_process, empty_conninfo, shop
+):
+    (shop.folder / "kept_engine.py").write_text(
+        "import os\nimport sqlalchemy as sa\nengine = sa.create_engine(os.environ['KEPT_URL'])\n"
+    )
+    (shop.folder / "migrations" / "env.py").write_text(KEEPS_ITS_ENGINE)
+    shop.config.write_text(shop.config.read_text() + "prepend_sys_path = %(here)s\n")
+    url = url_of(empty_conninfo)
+    environ = {"DATABASE_URL": url, "KEPT_URL": url.replace("postgresql://", "postgresql+psycopg2://")}
+    config = ("-c", str(shop.config), "--env", "local")
+    behind = dbctl_process("migrate", "check", *config, env=environ)
+    assert (behind.code, "pending\taaaa1" in behind.stdout) == (1, True), behind.stderr
+    verified = dbctl_process("migrate", "verify", "base:heads", *config, env=environ)
+    assert verified.code == 0, verified.stderr
+    # Nothing of all that ran there.
+    assert execute(empty_conninfo, "SELECT to_regclass('t'), to_regclass('alembic_version')") == [
+        (None, None)
+    ]
 
 
 def test_models_that_are_ahead_of_the_revisions_are_told(dbctl_alone, shop):

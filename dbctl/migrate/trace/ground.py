@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,9 @@ from dbctl.postgres.catalog.publications import read_keyless, read_publishing
 class Engines:
     """The project's engines, whoever makes them, and how many commits they made: all of the process but ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, ours: Iterable[Engine] = ()) -> None:
         self.commits = 0
-        self.ours: set[Engine] = set()
+        self.ours = set(ours)
         self._used: WeakSet[Engine] = WeakSet()
 
     @contextmanager

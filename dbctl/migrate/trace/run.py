@@ -205,6 +205,7 @@ class _Run:
 
     def _make_version_schema(self, connection: Connection) -> None:
         """The schema of the version table is not made by revisions: somebody made it by hand, once."""
+        self._scratch.check(connection)
         if schema := self._environment.version_table_schema:
             connection.execute(CreateSchema(schema, if_not_exists=True))
             commit(connection)
@@ -229,6 +230,8 @@ class _Run:
             stack.enter_context(self._engines.listening())
             stack.enter_context(self._guard.active())
             stack.enter_context(kept_alive())
+            # What comes next may be for another database.
+            stack.callback(self._engines.forget_connections)
             yield
 
     def _isolate(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 
 from dbctl.database import ConnInfo
 from dbctl.database.errors import translated
@@ -42,6 +42,23 @@ class Scratch:
         self._made: list[str] = []
         self._copied: set[str] = set()
         self._observers: dict[str, Engine] = {}
+        self._started = ""
+
+    def check(self, connection: Connection) -> None:
+        """Raises Refused for a connection that is not in one of our databases (pg_postmaster_start_time).
+
+        A driver that connects is watched; a pool may give one that was opened before, for another purpose.
+        """
+        if not self._started:
+            with self.observer(self.address.database).connect() as observer:
+                self._started = str(observer.scalar(text(_STARTED)))
+        database, started = connection.execute(text(_HERE)).one()
+        if database not in self._made or started != self._started:
+            raise Refused(
+                "env.py leads away from scratch",
+                why=f"it took a connection to {database} that was opened before",
+                hint='let env.py use config.attributes["connection"] where it is given, or run with --isolated',
+            )
 
     @property
     def address(self) -> ConnInfo:
@@ -132,6 +149,8 @@ class Scratch:
             engine.dispose()
 
 
+_STARTED = "SELECT CAST(pg_postmaster_start_time() AS text)"
+_HERE = "SELECT current_database(), CAST(pg_postmaster_start_time() AS text)"
 _ANYTHING = """
 SELECT EXISTS (SELECT FROM pg_class WHERE oid >= 16384) OR EXISTS (SELECT FROM pg_type WHERE oid >= 16384)
 """

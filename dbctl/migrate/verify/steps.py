@@ -79,6 +79,7 @@ class Steps:
             self.engines.ours |= {self._scratch.observer(one.database) for one in self._scratch.databases}
             stack.enter_context(self.engines.listening())
             stack.enter_context(self._guard.active())
+            stack.callback(self.engines.forget_connections)
             yield
 
     def run(
@@ -175,6 +176,7 @@ class Steps:
 
     def _make_version_schema(self, connection: Connection) -> None:
         """The schema of the version table is not made by revisions: somebody made it by hand, once."""
+        self._scratch.check(connection)
         if schema := self.environment.version_table_schema:
             connection.execute(CreateSchema(schema, if_not_exists=True))
             commit(connection)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from dbctl.migrate.lint.request import Request
 from dbctl.migrate.project import read_project
 from dbctl.migrate.trace.options import TraceOptions
 from dbctl.migrate.verify.run import verify_project
+from tests.fixtures.database import ROOT
 from tests.migrate.conftest import quiet
 from tests.migrate.verify.test_planted_faults import write
 
@@ -59,3 +64,35 @@ async def test_a_project_whose_env_py_moves_its_revisions(tmp_path, monkeypatch)
     report = await verify_project(read_project(config), Request(tmp_path, range="base:heads"), quiet)
     assert [one.revision for one in report.revisions] == ["goes_on"]
     assert report.findings == ()
+
+
+def test_a_killed_verify_leaves_no_server_and_no_folder(tmp_path):
+    up = """
+from pathlib import Path
+folder = op.get_bind().scalar(sa.text("SELECT current_setting('data_directory')"))
+Path({told!r} + ".partial").write_text(folder)
+Path({told!r} + ".partial").rename({told!r})
+op.execute("SELECT pg_sleep(120)")
+""".format(told=str(tmp_path / "told"))
+    config = write(tmp_path / "project", {"sleeps": (up, "pass", ())})
+    words = [sys.executable, "-m", "dbctl", "migrate", "verify", "base:heads", "-c", str(config)]
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
+    process = subprocess.Popen(
+        words, env=environ, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    told = tmp_path / "told"
+    wait_for(lambda: told.exists() or process.poll() is not None)
+    assert process.poll() is None
+    data = Path(told.read_text())
+    server = int((data / "postmaster.pid").read_text().splitlines()[0])
+    process.kill()
+    process.wait()
+    wait_for(lambda: not data.parent.exists() and not Path(f"/proc/{server}").exists())
+
+
+def wait_for(condition):
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came")
