@@ -40,6 +40,9 @@ ScratchUrl = Annotated[
     str | None,
     typer.Option(metavar="URL", help="A server to try it on, of a superuser; else one is started."),
 ]
+Isolated = Annotated[
+    bool, typer.Option("--isolated", help="Try it with a neutral env.py, not the project's.")
+]
 
 
 async def down(
@@ -51,6 +54,7 @@ async def down(
     no_save: NoSave = False,
     dry_run: DryRun = False,
     scratch_url: ScratchUrl = None,
+    isolated: Isolated = False,
     config: Config = None,
     name: Section = "alembic",
     x: Extra = None,
@@ -63,8 +67,6 @@ async def down(
     values of dropped columns, values that no longer fit, rows deleted, values overwritten (but for what it does only
     where it finds rows like yours). Exit code 3 if that is any, or not known, unless --accept-loss; it is saved first.
 
-    Example: dbctl migrate down -1 --dry-run
-
     Example: dbctl migrate down -1 --accept-loss --save-to /backups/undone --confirm app
     """
     from dbctl.cli.output.views import loss as view
@@ -76,7 +78,7 @@ async def down(
     project = read_project(run, config, name, x)
     if sql:
         return run.emit(await author.write_sql(project, model.Direction.DOWN, revision), script, always=True)
-    request = _request(run, revision, scratch_url)
+    request = _request(run, revision, scratch_url, isolated=isolated)
     async with open_site(run, project) as site:
         skip = accept_loss and no_save and not dry_run
         seen = looking.unseen(site, revision) if skip else await looking.look(site, request, tell=run.say)
@@ -104,7 +106,7 @@ async def _confirm(run: Invocation, site: Site, seen: Look) -> None:
     run.ask_name(site.address.database, f"undoes migrations and drops what they made, to {destination}")
 
 
-def _request(run: Invocation, revision: str, scratch_url: str | None) -> LookRequest:
+def _request(run: Invocation, revision: str, scratch_url: str | None, *, isolated: bool) -> LookRequest:
     import os
 
     from dbctl.database.conninfo import parse_conninfo
@@ -114,6 +116,8 @@ def _request(run: Invocation, revision: str, scratch_url: str | None) -> LookReq
     ours = run.loaded.settings.migrate
     return LookRequest(
         revision,
-        TraceOptions(time_limit_seconds=ours.revision_timeout, url_variables=ours.url_variables),
+        TraceOptions(
+            isolated=isolated, time_limit_seconds=ours.revision_timeout, url_variables=ours.url_variables
+        ),
         None if scratch_url is None else parse_conninfo(scratch_url, environ=os.environ),
     )
