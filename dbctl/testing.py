@@ -41,7 +41,13 @@ def pytest_collection_modifyitems(
     if not (config.getoption("--dbctl-verify") or (named and everything)):
         return
     file = config.rootpath / (named or "alembic.ini")
-    items.extend(_Revisions.from_parent(session, name=file.name, path=file).collect())
+    from dbctl.errors import DbctlError
+
+    try:
+        items.extend(_Revisions.from_parent(session, name=file.name, path=file).collect())
+    except DbctlError as error:
+        told = ": ".join(filter(None, (error.message, error.why)))
+        raise pytest.UsageError(f"dbctl_alembic_ini: {told}") from None
 
 
 class _Revisions(pytest.File):

@@ -47,6 +47,13 @@ def test_each_revision_is_a_test_and_a_fault_fails_it_with_what_is_missing(tmp_p
     assert "1 passed" in alone.stdout
 
 
+def test_a_project_that_is_not_there_is_a_word_about_the_setting_and_no_crash(tmp_path):
+    (tmp_path / "pytest.ini").write_text("[pytest]\ndbctl_alembic_ini = nowhere.ini\n")
+    done = run(tmp_path)
+    assert (done.returncode, "INTERNALERROR" in done.stdout + done.stderr) == (4, False)
+    assert "dbctl_alembic_ini: no nowhere.ini in" in done.stderr
+
+
 def test_the_plugin_costs_nothing_where_it_is_not_used():
     code = "import sys, dbctl.testing; print([m for m in sys.modules if m.split('.')[0] in {'sqlalchemy', 'alembic'} or m.startswith('dbctl.')])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

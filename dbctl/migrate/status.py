@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from alembic.runtime.migration import MigrationContext
@@ -11,6 +12,7 @@ from dbctl.migrate.failure import environment_error, ran_nothing
 from dbctl.migrate.graph import Graph
 from dbctl.migrate.interrupt import run_watched
 from dbctl.migrate.model import Status
+from dbctl.migrate.project import Project
 from dbctl.migrate.revisions import read_graph
 from dbctl.migrate.site import Site, beacon
 from dbctl.migrate.trace.ground import Engines
@@ -49,6 +51,12 @@ async def read_standing(site: Site) -> tuple[Status, Graph]:
     if not found:
         raise ran_nothing(environment)
     return found[-1]
+
+
+def located(project: Project, graph: Graph) -> Project:
+    """The project with its revisions where they were found, for a run without the env.py that said so."""
+    folders = dict.fromkeys(one.path.parent for one in graph.revisions)
+    return replace(project, version_locations=tuple(folders) or project.version_locations)
 
 
 def _standing(site: Site, environment: Environment, context: MigrationContext) -> tuple[Status, Graph]:

@@ -74,11 +74,17 @@ def load_models(name: str) -> Any:
         raise UsageError(
             f"--models {name!r} names nothing",
             why=f"{type(error).__name__}: {error}",
-            hint="write package.module:Base"
-            if not colon
-            else "is it where env.py would find it (prepend_sys_path)?",
+            hint=_where_to_look(error, is_complete=bool(colon)),
         ) from None
     return getattr(found, "metadata", found)
+
+
+def _where_to_look(error: Exception, *, is_complete: bool) -> str:
+    if not is_complete:
+        return "write package.module:Base"
+    if isinstance(error, AttributeError):
+        return "name the declarative base, or the MetaData, of that module"
+    return "is it where env.py would find it (prepend_sys_path)?"
 
 
 def _told(differences: Iterable[Any]) -> Iterator[tuple[str, str]]:

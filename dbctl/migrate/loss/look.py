@@ -18,7 +18,7 @@ from dbctl.migrate.model import Step
 from dbctl.migrate.plan.stage import Original, Stage, stage
 from dbctl.migrate.plan.survey import Survey
 from dbctl.migrate.site import Site
-from dbctl.migrate.status import read_standing
+from dbctl.migrate.status import located, read_standing
 from dbctl.migrate.trace.model import RevisionTrace
 from dbctl.migrate.trace.options import TraceOptions
 
@@ -132,7 +132,9 @@ async def _walk(copy: Stage, site: Site, graph: Graph, request: LookRequest, tel
 
     known = [one.id for one in graph.revisions]
     start = shape()
-    traces = await copy.trace_down(site.project, request.destination, known, request.options, told)
+    traces = await copy.trace_down(
+        located(site.project, graph), request.destination, known, request.options, told
+    )
     # In the project's thread they were read between two revisions; what comes after the last is read here.
     after = [*(shapes[one.revision] for one in traces[1:]), shape()]
     steps = [(one, shapes[one.revision], later) for one, later in zip(traces, after, strict=True)]

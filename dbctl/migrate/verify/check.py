@@ -17,7 +17,7 @@ from dbctl.migrate.lint.server import start_server
 from dbctl.migrate.lint.stage import staged
 from dbctl.migrate.model import Revision, Status
 from dbctl.migrate.site import Site
-from dbctl.migrate.status import read_standing
+from dbctl.migrate.status import located, read_standing
 from dbctl.migrate.trace.scratch import Scratch
 from dbctl.migrate.verify.baseline import apply_baseline
 from dbctl.migrate.verify.ladder import Progress
@@ -129,7 +129,7 @@ async def _made(
     task: _Task, graph: Graph, history: tuple[Revision, ...]
 ) -> tuple[Snapshot, tuple[str, ...], str]:
     """What the revisions make on scratch, from the template that holds most of them, and who made it."""
-    project, request = task.site.project, task.request
+    project, request = located(task.site.project, graph), task.request
     # What a template holds was made without a baseline.
     known = () if task.baseline else history
     with ExitStack() as stack:

@@ -76,11 +76,11 @@ def _summary(report: Verification) -> Cell:
 
 
 def _counts(found: Check) -> str:
-    parts = {
-        "pending revision": len(found.pending),
-        "unknown revision": len(found.unknown),
-        "difference": len(found.drift),
-        "invalid index": len(found.invalid),
-        "constraint not validated": len(found.not_valid),
-    }
-    return ", ".join(f"{number} {word}" for word, number in parts.items() if number)
+    parts = (
+        (found.pending, "pending revision", ""),
+        (found.unknown, "unknown revision", ""),
+        (found.drift, "difference", ""),
+        (found.invalid, "thing", " INVALID"),
+        (found.not_valid, "constraint", " NOT VALID"),
+    )
+    return ", ".join(f"{counted(len(some), noun)}{state}" for some, noun, state in parts if some)
