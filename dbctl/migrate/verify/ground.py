@@ -63,19 +63,21 @@ class Ground:
             found[name] = read_content(self._readers[name][0], self.steps.version_table)
         return found
 
-    def fill(self) -> None:
-        """Put rows into the tables that have none."""
+    def fill(self) -> bool:
+        """Put rows into the tables that have none; whether there were any."""
+        filled = False
         if not self.rows:
-            return
+            return filled
         for address in self.scratch.databases:
             self._reader(address.database)
             connection = self._readers[address.database][0]
             try:
-                seed(connection)
+                filled |= bool(seed(connection).tables)
                 connection.commit()
             except SQLAlchemyError as error:
                 roll_back(connection)
                 self.notes.append(f"no rows could be made: {str(error).partition(chr(10))[0]}")
+        return filled
 
     def empty(self) -> None:
         """Remove the rows that we put there."""

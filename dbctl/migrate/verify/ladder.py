@@ -112,8 +112,7 @@ class Ladder:
     ) -> Catalogs:
         ground = self.ground
         between = ground.contents()
-        ground.fill()
-        first = ground.contents()
+        first = ground.contents() if ground.fill() else between
         broken = self._run(revision, Direction.DOWN)
         if broken is not None:
             return self._not_down(revision, up, broken, line)
@@ -131,16 +130,16 @@ class Ladder:
         is_clean = not wrong
         broken = self._run(revision, Direction.UP)
         if broken is None and is_clean and not losses:
-            self._same_data(revision, (held, first, ground.contents()), line)
+            self._same_data(revision, held, first, line)
         return self._again(revision, up, broken, is_clean=is_clean, line=line)
 
-    def _same_data(
-        self, revision: Revision, contents: tuple[Contents, Contents, Contents], line: int
-    ) -> None:
+    def _same_data(self, revision: Revision, before: Contents, first: Contents, line: int) -> None:
         """Whether the second upgrade made of the rows what the first one made; not where the downgrade lost any."""
-        before, first, second = contents
-        for database, content in before.items():
-            for one in find_others(content, first[database], second[database]):
+        if not any(list(find_others(content, content, first[name])) for name, content in before.items()):
+            return
+        second = self.ground.contents()
+        for name, content in before.items():
+            for one in find_others(content, first[name], second[name]):
                 self.findings += found(
                     UPGRADE_DIFFERS, revision, other(one), self.levels, line=line, fix=_MAKE_ALIKE
                 )
