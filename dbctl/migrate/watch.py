@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 
+from dbctl.migrate.autocommit import commits_alone
 from dbctl.migrate.patience import Kind, Limits, Patience, kind_of
 from dbctl.postgres.sql.placeholders import numbered
 
@@ -135,7 +136,7 @@ class Watch:
     ) -> None:
         if _LIMITS not in connection.info:
             return
-        if getattr(connection.connection.dbapi_connection, "autocommit", False):
+        if commits_alone(connection):
             self._let_go(connection)
         if self.scribe:
             self.scribe.after(connection, cursor, context)

@@ -12,15 +12,16 @@ from typing import Any
 from sqlalchemy import Connection, ExceptionContext
 
 from dbctl.errors import Refused
+from dbctl.migrate.autocommit import commits_alone, is_left, is_open
 from dbctl.migrate.marks import UNNOTED
 from dbctl.migrate.model import Direction, Event, Repaired, Resumed
 from dbctl.migrate.runner.acts import Act, Memory, read_act
 from dbctl.migrate.runner.invalid import Repair
+from dbctl.migrate.runner.known import may_leave_something, rowcount_of
 from dbctl.migrate.runner.pending import Open, Running, Unread
-from dbctl.migrate.runner.replay import Replay, unclear
+from dbctl.migrate.runner.replay import Replay
 from dbctl.migrate.runner.steps import Noted, Step, StepsTable, digest
 from dbctl.migrate.trace.asking import Asking
-from dbctl.postgres.sql.operations import CreateIndex, DetachPartition, Drop, Reindex, Vacuum
 
 _TO_SAVEPOINT = re.compile(
     r"rollback\s+(?:work\s+|transaction\s+)?to\s+(?:savepoint\s+)?(\S+)", re.IGNORECASE
@@ -32,8 +33,6 @@ _EAGER = re.compile(
 )
 # Of a loop that changes row by row nobody wants to keep the texts.
 _MOST_UNREAD = 1000
-# Where it failed, it did nothing.
-_ALL_OR_NOTHING_LEFT_OPEN = (CreateIndex, Drop, Reindex, DetachPartition)
 Hear = Callable[[Event], None]
 
 
@@ -124,8 +123,12 @@ class Scribe:
 
     def finish(self, connection: Connection) -> None:
         """Its code is over: what is noted of it goes in the transaction that writes the version row."""
+        self._look_behind(connection)
         self._in_body = False
-        if self._rows and not _is_autocommit(connection):
+        if is_left(connection.connection.dbapi_connection):
+            # The driver will say COMMIT, and nobody would have said BEGIN.
+            Asking(connection).run("BEGIN")
+        if self._rows and not commits_alone(connection):
             self._remove(connection)
 
     def leave(self) -> None:
@@ -147,6 +150,7 @@ class Scribe:
         """A statement is about to be sent: note it, or put another in its place where it was done before."""
         if not self._in_body or connection.get_execution_options().get(UNNOTED):
             return sql, parameters
+        self._look_behind(connection)
         formats = connection.dialect.paramstyle if parameters or not context.no_parameters else ""
         if self._may_stay_unread(connection, sql):
             self._running[id(context)] = Unread(sql, digest(sql, parameters), formats)
@@ -158,8 +162,9 @@ class Scribe:
             return sql, parameters
         asking = Asking(connection)
         noted = self._replay.match(act.digest, act.shown) if self._replay else None
-        is_autocommit = _is_autocommit(connection)
-        affected = self._known(asking, act, noted, is_autocommit=is_autocommit)
+        is_autocommit = commits_alone(connection)
+        repair = Repair(asking, lambda index: self._hear(Repaired(self._revision, index)))
+        affected = rowcount_of(repair, act, noted, is_autocommit=is_autocommit)
         if noted and noted.state == "undone":
             return sql, parameters
         if affected is not None:
@@ -176,36 +181,9 @@ class Scribe:
 
     def _may_stay_unread(self, connection: Connection, sql: str) -> bool:
         """Whether a statement may be read later, if at all: it ends no transaction, and finds no index of before."""
-        if self._replay or _is_autocommit(connection) or _EAGER.search(sql):
+        if self._replay or commits_alone(connection) or _EAGER.search(sql):
             return False
         return len(self._of(connection).steps) < _MOST_UNREAD
-
-    def _known(self, asking: Asking, act: Act, noted: Noted | None, *, is_autocommit: bool) -> int | None:
-        """The rowcount of a statement that is done already; None: it has to be run."""
-        create = next((one for one in act.operations if isinstance(one, CreateIndex)), None)
-        repair = Repair(asking, lambda index: self._hear(Repaired(self._revision, index)))
-        if noted and noted.state != "started":
-            return noted.affected
-        may_drop = is_autocommit and create is not None and create.concurrently
-        if create and (create.concurrently or create.if_not_exists):
-            index = repair.before_index(create, explained=noted is not None, may_drop=may_drop)
-            return 0 if noted and index else None
-        for one in act.operations:
-            if isinstance(one, Reindex) and one.concurrently and is_autocommit:
-                repair.before_reindex(one)
-        return self._came_to_its_end(repair, act, noted) if noted else None
-
-    def _came_to_its_end(self, repair: Repair, act: Act, noted: Noted) -> int | None:
-        match act.operations:
-            case (Reindex() | Vacuum(),):
-                return None
-            case (Drop() as drop,):
-                return 0 if repair.is_gone(drop) else None
-            case (DetachPartition() as detach,):
-                is_detached = repair.is_detached(detach)
-                if is_detached is not None:
-                    return 0 if is_detached else None
-        raise unclear(noted)
 
     def _begin_alone(self, asking: Asking, running: Running, *, is_noted: bool) -> None:
         if running.act.is_wrappable:
@@ -239,7 +217,7 @@ class Scribe:
             assert self._table is not None  # noqa: S101 - it was written there
             self._table.finish(asking, self._revision, self._direction, step)
             self._is_alone = False
-        elif not _is_autocommit(connection):
+        elif not commits_alone(connection):
             self._of(connection).steps.append(step)
 
     def failed(self, context: ExceptionContext) -> None:
@@ -257,8 +235,7 @@ class Scribe:
             # A savepoint may have caught it: then it will come, and fail, at the next attempt too.
             self._of(connection).steps.append(replace(running.step, state="undone"))
         elif not running.act.may_commit:
-            keeps = any(isinstance(one, _ALL_OR_NOTHING_LEFT_OPEN) for one in running.act.operations)
-            if not keeps and self._table is not None:
+            if not may_leave_something(running.act) and self._table is not None:
                 with suppress(Exception):
                     self._table.forget(asking, self._revision, self._direction, running.step.number)
                     self._rows -= 1
@@ -266,7 +243,7 @@ class Scribe:
 
     def committing(self, connection: Connection) -> None:
         """The transaction is about to be committed: note in it what it has done."""
-        if not self._in_body or _is_autocommit(connection):
+        if not self._in_body or commits_alone(connection):
             return
         self._written_last = 0
         opened = self._open.pop(id(connection.connection.dbapi_connection), None)
@@ -286,6 +263,19 @@ class Scribe:
                 self._number += 1
                 read = Step(self._number, act.digest, act.is_data, act.returns_rows, act.shown)
                 yield replace(read, affected=one.affected, state=one.state)
+
+    def _look_behind(self, connection: Connection) -> None:
+        """Notice that the driver's own commit, or rollback, has ended a transaction: nobody knows which."""
+        driver = connection.connection.dbapi_connection
+        opened = self._open.get(id(driver))
+        if not (opened and opened.steps) or is_open(driver):
+            return
+        del self._open[id(driver)]
+        steps = [replace(step, state="started") for step in self._read(opened.steps) if step.state == "done"]
+        self.is_unnoted |= bool(steps)
+        if steps and self._may_note:
+            self._write(Asking(connection), steps)
+            connection.connection.commit()
 
     def not_committed(self) -> None:
         """The commit that was about to come was refused, by a deferred constraint: its rows are gone with it."""
@@ -330,10 +320,6 @@ class Scribe:
 
     def _of(self, connection: Connection) -> Open:
         return self._open[id(connection.connection.dbapi_connection)]
-
-
-def _is_autocommit(connection: Connection) -> bool:
-    return bool(getattr(connection.connection.dbapi_connection, "autocommit", False))
 
 
 def _in_its_place(affected: int, parameters: Any) -> tuple[str, Any]:

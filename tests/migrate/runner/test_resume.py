@@ -105,6 +105,47 @@ async def test_a_commit_in_sql_and_a_savepoint_that_was_rolled_back_are_followed
     assert execute(here.address, "SELECT n FROM t ORDER BY n") == [(2,), (3,), (4,)]
 
 
+@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize(
+    "end",
+    ["once('x')", "if not (HERE / 'x').exists(): (HERE / 'x').touch(); op.execute('SELECT 1 / 0')"],
+)
+async def test_what_follows_a_commit_in_sql_is_committed_by_itself_and_not_done_again(project, driver, end):
+    here = project(
+        driver,
+        a=f"""
+        op.execute("CREATE TABLE t (n int)")
+        op.execute("INSERT INTO t VALUES (0)")
+        op.execute("COMMIT")
+        op.execute("UPDATE t SET n = n + 1")
+        op.execute("CREATE INDEX CONCURRENTLY i ON t (n)")
+        {end}
+        op.execute("UPDATE t SET n = n + 10")
+        """,
+    )
+    error = await fails(here, "x|division")
+    assert "statements 1 to 4 are done and noted" in error.why
+    await resumes(here)
+    assert execute(here.address, "SELECT n FROM t") == [(11,)]
+    assert execute(here.address, "SELECT version_num FROM alembic_version") == [("a",)]
+    assert tables(here.address) == {"t"}
+
+
+async def test_what_the_drivers_own_commit_may_have_committed_is_never_done_again(project):
+    here = project(
+        a="""
+        op.execute("CREATE TABLE t AS SELECT 0 AS n")
+        op.get_bind().connection.dbapi_connection.commit()
+        op.execute("UPDATE t SET n = n + 1")
+        raise RuntimeError("after")
+        """,
+    )
+    error = await fails(here, "after")
+    assert "it committed in between, so it may be half applied" in error.why
+    await fails(here, "nobody knows whether a statement came to its end", Refused)
+    assert execute(here.address, "SELECT n FROM t") == [(0,)]
+
+
 async def test_a_temporary_table_is_made_and_filled_again(project):
     here = project(
         a="""
