@@ -11,6 +11,7 @@ from dbctl.cli.command import Invocation
 from dbctl.cli.migrate_group import Config, Extra, Section, open_site, read_project, revision_argument
 
 if TYPE_CHECKING:
+    from dbctl.database import ConnInfo
     from dbctl.migrate.plan.make import PlanRequest
 
 
@@ -61,7 +62,9 @@ async def plan(
     if out is not None:
         saved.check_file(out)
     project = read_project(run, config, name, x)
-    request = plan_request(run, revision, (isolated, time_limit, rows, allow_network), scratch_url)
+    request = plan_request(
+        run, revision, (isolated, time_limit, rows, allow_network), scratch_server(scratch_url)
+    )
     async with open_site(run, project) as site:
         made = await make.plan(site, request, tell=run.say)
     if out is not None:
@@ -71,12 +74,12 @@ async def plan(
 
 
 def plan_request(
-    run: Invocation, revision: str, options: tuple[bool, float | None, bool, bool], scratch_url: str | None
+    run: Invocation,
+    revision: str,
+    options: tuple[bool, float | None, bool, bool],
+    scratch: ConnInfo | None,
 ) -> PlanRequest:
     """What to plan; ``options`` are isolated, time limit, rows and network, as on the command line."""
-    import os
-
-    from dbctl.database.conninfo import parse_conninfo
     from dbctl.migrate.plan.make import PlanRequest
     from dbctl.migrate.rules.levels import NEWEST, Levels
     from dbctl.migrate.rules.model import Level
@@ -94,6 +97,15 @@ def plan_request(
             NEWEST,
         ),
         options=TraceOptions(isolated, seconds or ours.revision_timeout, rows, network, ours.url_variables),
-        scratch_url=None if scratch_url is None else parse_conninfo(scratch_url, environ=os.environ),
+        scratch_url=scratch,
         small_table_bytes=ours.small_table,
     )
+
+
+def scratch_server(url: str | None) -> ConnInfo | None:
+    """Where scratch databases are to be made. Raises UsageError for what is no address."""
+    import os
+
+    from dbctl.database.conninfo import parse_conninfo
+
+    return None if url is None else parse_conninfo(url, environ=os.environ)

@@ -134,7 +134,7 @@ async def _apply(
 
     rerun, no_history, wait = how
     async with open_site(run, project) as site, runner.only_runner(site, wait) as guard:
-        planned = await pass_gate(site, gate)
+        planned = await pass_gate(site, guard, gate)
         with run_options(run, rerun, history=not no_history) as options:
             target = revision if planned is None else planned
             return await runner.up(site, target, progress=teller(run), options=replace(options, guard=guard))
@@ -149,12 +149,14 @@ def _gate_request(
     *,
     make_plan: bool,
 ) -> GateRequest:
-    from dbctl.cli.migrate_plan import plan_request
+    from functools import partial
+
+    from dbctl.cli.migrate_plan import plan_request, scratch_server
     from dbctl.cli.output.views import migrate_events as view
     from dbctl.migrate.runner.gate import GateRequest
 
     ours = run.loaded.settings.migrate
-    wanted = plan_request(run, revision, (False, None, True, False), scratch_url)
+    wanted = partial(plan_request, run, revision, (False, None, True, False), scratch_server(scratch_url))
     return GateRequest(
         environment=run.loaded.environment,
         plan=wanted if make_plan else None,

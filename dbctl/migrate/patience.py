@@ -7,35 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from dbctl.postgres.sql import SqlNotParsed, parse
-from dbctl.postgres.sql.operations import (
-    CreateIndex,
-    Delete,
-    DetachPartition,
-    Drop,
-    Insert,
-    Merge,
-    Operation,
-    RefreshMaterializedView,
-    Reindex,
-    Select,
-    SetConstraints,
-    SetVariable,
-    TransactionControl,
-    Update,
-    Vacuum,
-    ValidateConstraint,
-    ValidateDomainConstraint,
-)
-
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _FIRST_WORD = re.compile(r"[\s(]*([a-z]+)")
 # Words at which PostgreSQL's parser must say what they mean there.
 _TELLING = ("concurrently", "validate", "vacuum")
 _DATA = {"insert", "update", "delete", "merge", "copy", "select", "with", "values", "table", "show", "fetch"}
 _SESSION = {"set", "reset", "begin", "start", "commit", "rollback", "savepoint", "release", "end", "abort"}
-_DATA_OPERATIONS = (Insert, Update, Delete, Merge, Select)
-_QUIET_OPERATIONS = (*_DATA_OPERATIONS, SetVariable, SetConstraints, TransactionControl)
 
 
 class Kind(StrEnum):
@@ -84,40 +61,22 @@ class Patience:
 
 
 @lru_cache(maxsize=512)
-def kind_of(sql: str) -> Kind:
-    """What a statement, or the strictest of several in one text, is to others."""
+def kind_of(sql: str, formats: str = "") -> Kind:
+    """What a statement, or the strictest of several in one text, is to others; ``formats`` as for `numbered`."""
     plain = _COMMENT.sub(" ", sql).lower()
     first = found[1] if (found := _FIRST_WORD.match(plain)) else ""
     if not any(word in plain for word in _TELLING) and (";" not in plain.rstrip("; \n")):
         return _by_word(first)
-    try:
-        operations = [operation for each in parse(sql) for operation in each.operations]
-    except SqlNotParsed:
-        return Kind.BLOCKING
-    if any(_is_concurrent(one) for one in operations) and all(
-        _is_concurrent(one) or isinstance(one, _QUIET_OPERATIONS) for one in operations
-    ):
-        return Kind.CONCURRENT
-    if operations and all(isinstance(one, _QUIET_OPERATIONS) for one in operations):
-        return Kind.DATA
-    return Kind.BLOCKING
+    # Else PostgreSQL's parser is not even loaded.
+    from dbctl.migrate.kinds import read_kind
+
+    return read_kind(sql, formats)
 
 
 def _by_word(first: str) -> Kind:
     if first in _SESSION:
         return Kind.SESSION
     return Kind.DATA if first in _DATA else Kind.BLOCKING
-
-
-def _is_concurrent(operation: Operation) -> bool:
-    match operation:
-        case CreateIndex() | Drop() | Reindex() | RefreshMaterializedView() | DetachPartition():
-            return operation.concurrently
-        case ValidateConstraint() | ValidateDomainConstraint():
-            return True
-        case Vacuum():
-            return not operation.full
-    return False
 
 
 def _ms(seconds: float) -> int:

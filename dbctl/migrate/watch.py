@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Engine, ExceptionContext, event
 
 from dbctl.migrate.autocommit import commits_alone
 from dbctl.migrate.patience import Kind, Limits, Patience, kind_of
-from dbctl.postgres.sql.placeholders import numbered
 
 if TYPE_CHECKING:
     from dbctl.migrate.runner.scribe import Scribe
@@ -120,7 +119,7 @@ class Watch:
     def _limit(self, connection: Connection, sql: str, parameters: Any, context: Any) -> None:
         info = connection.info
         formats = connection.dialect.paramstyle if parameters or not context.no_parameters else ""
-        kind = kind_of(numbered(sql, formats))
+        kind = kind_of(sql, formats)
         if kind is not Kind.SESSION:
             wanted = self._patience.limits(kind, holds_locks=info.get(_LOCKED_SINCE) is not None)
             if info[_LIMITS] != wanted:

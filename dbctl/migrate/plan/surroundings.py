@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from dbctl.database import ConnInfo
 from dbctl.migrate.plan.model import Replica, Slot
@@ -32,7 +32,7 @@ _START_TIME_LINE = 2
 _CLOCK_SECONDS = 5
 
 
-async def read_replicas(session: AsyncSession) -> tuple[Replica, ...]:
+async def read_replicas(session: AsyncSession | AsyncConnection) -> tuple[Replica, ...]:
     """Who follows, and how far behind (pg_stat_replication); ``state`` is empty where the role may not see it."""
     rows = await session.execute(text(_REPLICAS))
     return tuple(

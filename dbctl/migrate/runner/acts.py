@@ -10,15 +10,19 @@ from dbctl.migrate.trace.running import Text, read_text
 from dbctl.postgres.masking import mask_literals
 from dbctl.postgres.sql.operations import (
     Call,
+    CreateIndex,
     CreateTable,
     Delete,
+    DetachPartition,
     DoBlock,
+    Drop,
     Insert,
     LockTable,
     Merge,
     Name,
     Operation,
     Other,
+    Reindex,
     Select,
     SetConstraints,
     SetVariable,
@@ -44,6 +48,8 @@ _PASSING_KINDS = {
     "LoadStmt",
 }
 _RETURNING = re.compile(r"\breturning\b", re.IGNORECASE)
+# Outside of a transaction they leave traces where they fail: an INVALID index, a partition half detached.
+_IN_PARTS = (CreateIndex, Drop, Reindex, DetachPartition)
 _DATA = (Insert, Update, Delete, Merge, Call, DoBlock)
 
 
@@ -91,6 +97,11 @@ class Act:
     def may_commit(self) -> bool:
         """Whether it may have committed something before it failed."""
         return not self.operations or any(isinstance(one, Call | DoBlock) for one in self.operations)
+
+    @property
+    def may_leave_something(self) -> bool:
+        """Whether it may have done a part of its work although it failed."""
+        return any(isinstance(one, _IN_PARTS) for one in self.operations)
 
     @property
     def shown(self) -> str:

@@ -7,19 +7,21 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dbctl.errors import Busy, Refused, SettingsError, ToolMissing
 from dbctl.migrate.model import Blocking, Event, Waiting
-from dbctl.migrate.plan import make, saved
-from dbctl.migrate.plan.model import Blocker, Plan, Replica
-from dbctl.migrate.plan.surroundings import read_replicas
 from dbctl.migrate.rules.model import Level
 from dbctl.migrate.runner.steps import half_applied
 from dbctl.migrate.site import Site
 from dbctl.postgres.own_tables import OWN_TABLES
+
+if TYPE_CHECKING:
+    from dbctl.migrate.plan.make import PlanRequest
+    from dbctl.migrate.plan.model import Blocker, Plan, Replica
 
 _LOOK_SECONDS = 1.0
 _NAMED = 3
@@ -44,14 +46,14 @@ _WAYS = "make it where there is one and give `--plan FILE`, install pg-dbctl[emb
 
 @dataclass(frozen=True, slots=True)
 class GateRequest:
-    """What is asked before a run. ``plan`` is made (None: none is), unless ``file`` holds one that was made before.
+    """What is asked before a run. ``plan`` says which is made (None: none is), unless ``file`` holds one that was made before.
 
     ``accepted`` are ids of hazards that may be met; ``max_replica_lag_seconds`` 0 is any; ``wait_seconds`` is how
     long those in the way are waited for.
     """
 
     environment: str
-    plan: make.PlanRequest | None = None
+    plan: Callable[[], PlanRequest] | None = None
     file: Path | None = None
     accepted: frozenset[str] = frozenset()
     max_replica_lag_seconds: float = 0
@@ -60,26 +62,26 @@ class GateRequest:
     hear: Callable[[Event], None] = field(default=lambda _: None)
 
 
-async def pass_gate(site: Site, request: GateRequest) -> tuple[str, ...] | None:
+async def pass_gate(site: Site, guard: AsyncConnection, request: GateRequest) -> tuple[str, ...] | None:
     """Raise what speaks against a run: Refused, Busy, SettingsError (no server for the plan), ToolMissing.
 
-    Returns the revisions that a saved plan leads to, None where there is none.
+    ``guard`` holds the runner's lock. Returns the revisions that a saved plan leads to, None where there is none.
     """
-    async with site.database.session() as session:
-        replicas = await read_replicas(session)
-    check_replicas(replicas, request.max_replica_lag_seconds)
+    if request.max_replica_lag_seconds:
+        from dbctl.migrate.plan.surroundings import read_replicas
+
+        check_replicas(await read_replicas(guard), request.max_replica_lag_seconds)
     if request.file is not None:
         return await _check_saved(site, request, request.file)
-    async with site.database.connect() as connection:
-        has_tables = await connection.scalar(text(_HAS_TABLES), {"own": list(OWN_TABLES)})
-        waiting = await half_applied(connection)
+    has_tables = await guard.scalar(text(_HAS_TABLES), {"own": list(OWN_TABLES)})
+    waiting = await half_applied(guard)
     if waiting:
         request.tell(f"revision {', '.join(waiting)} is half applied: it goes on, without a plan")
     if request.plan is None or not has_tables or waiting:
         return None
-    plan = await _made(site, request.plan, request.tell)
+    plan = await _made(site, request.plan(), request.tell)
     check_dangers(list(_dangers(plan)), request.accepted)
-    await _let_pass(site, plan.blockers, request)
+    await _let_pass(guard, plan.blockers, request)
     return None
 
 
@@ -111,6 +113,8 @@ def check_dangers(dangers: Sequence[tuple[str, str]], accepted: Collection[str])
 
 
 async def _check_saved(site: Site, request: GateRequest, file: Path) -> tuple[str, ...]:
+    from dbctl.migrate.plan import saved
+
     fit = await saved.check_saved(file, site, request.environment)
     if not fit.fits:
         raise Refused(
@@ -127,7 +131,10 @@ def _hazard(line: str) -> str:
     return line.partition(": ")[2].partition(" on ")[0]
 
 
-async def _made(site: Site, request: make.PlanRequest, tell: Callable[[str], None]) -> Plan:
+async def _made(site: Site, request: PlanRequest, tell: Callable[[str], None]) -> Plan:
+    # A database without tables needs none of what makes a plan: the half of what would be loaded.
+    from dbctl.migrate.plan import make
+
     try:
         return await make.plan(site, request, tell=tell)
     except ToolMissing as error:
@@ -148,17 +155,16 @@ def _dangers(plan: Plan) -> Iterator[tuple[str, str]]:
     return zip((finding.hazard for finding in findings), plan.dangers, strict=True)
 
 
-async def _let_pass(site: Site, blockers: Sequence[Blocker], request: GateRequest) -> None:
+async def _let_pass(guard: AsyncConnection, blockers: Sequence[Blocker], request: GateRequest) -> None:
     """Wait until the transactions that would be in the way have ended."""
     if not blockers:
         return
     request.hear(Waiting("", tuple(_blocking(one) for one in blockers)))
     deadline = time.monotonic() + request.wait_seconds
-    async with site.database.connect() as connection:
-        while await _still_there(connection, blockers):
-            if time.monotonic() >= deadline:
-                raise _in_the_way(blockers)
-            await asyncio.sleep(_LOOK_SECONDS)
+    while await _still_there(guard, blockers):
+        if time.monotonic() >= deadline:
+            raise _in_the_way(blockers)
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _still_there(connection: AsyncConnection, blockers: Sequence[Blocker]) -> bool:

@@ -8,9 +8,6 @@ from dbctl.migrate.runner.replay import unclear
 from dbctl.migrate.runner.steps import Noted
 from dbctl.postgres.sql.operations import CreateIndex, DetachPartition, Drop, Reindex, Vacuum
 
-# Outside of a transaction they leave traces where they fail: an INVALID index, a partition half detached.
-_IN_PARTS = (CreateIndex, Drop, Reindex, DetachPartition)
-
 
 def rowcount_of(repair: Repair, act: Act, noted: Noted | None, *, is_autocommit: bool) -> int | None:
     """The rowcount of a statement that is done already; None: it has to be run.
@@ -28,11 +25,6 @@ def rowcount_of(repair: Repair, act: Act, noted: Noted | None, *, is_autocommit:
         if isinstance(one, Reindex) and one.concurrently and is_autocommit:
             repair.before_reindex(one)
     return _came_to_its_end(repair, act, noted) if noted else None
-
-
-def may_leave_something(act: Act) -> bool:
-    """Whether it may have done a part of its work although it failed."""
-    return any(isinstance(one, _IN_PARTS) for one in act.operations)
 
 
 def _came_to_its_end(repair: Repair, act: Act, noted: Noted) -> int | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from dbctl.migrate.runner.acts import Act
 from dbctl.migrate.runner.steps import State, Step
+
+if TYPE_CHECKING:
+    from dbctl.migrate.runner.acts import Act
 
 
 @dataclass(slots=True)

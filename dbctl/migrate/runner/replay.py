@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from dbctl.errors import Refused
 from dbctl.migrate.runner.steps import Noted
@@ -49,6 +50,15 @@ class Replay:
                 hint=_ways_out(self._revision),
             )
         return noted
+
+
+def in_its_place(affected: int, parameters: Any) -> tuple[str, Any]:
+    """A statement that does nothing and has this rowcount."""
+    sql = f"SELECT FROM generate_series(1, {affected:d})"
+    several = isinstance(parameters, list)
+    one = parameters[0] if several and parameters else parameters
+    nothing: Any = {} if isinstance(one, dict) else ()
+    return sql, [nothing] if several else nothing
 
 
 def unclear(noted: Noted) -> Refused:

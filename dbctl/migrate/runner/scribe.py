@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, ExceptionContext
 
@@ -15,13 +15,13 @@ from dbctl.errors import Refused
 from dbctl.migrate.autocommit import commits_alone, is_left, is_open
 from dbctl.migrate.marks import UNNOTED
 from dbctl.migrate.model import Direction, Event, Repaired, Resumed
-from dbctl.migrate.runner.acts import Act, Memory, read_act
-from dbctl.migrate.runner.invalid import Repair
-from dbctl.migrate.runner.known import may_leave_something, rowcount_of
 from dbctl.migrate.runner.pending import Open, Running, Unread
-from dbctl.migrate.runner.replay import Replay
+from dbctl.migrate.runner.replay import Replay, in_its_place
 from dbctl.migrate.runner.steps import Noted, Step, StepsTable, digest
 from dbctl.migrate.trace.asking import Asking
+
+if TYPE_CHECKING:
+    from dbctl.migrate.runner.acts import Act, Memory
 
 _TO_SAVEPOINT = re.compile(
     r"rollback\s+(?:work\s+|transaction\s+)?to\s+(?:savepoint\s+)?(\S+)", re.IGNORECASE
@@ -57,7 +57,7 @@ class Scribe:
         # Whether the last of the rows is of a statement that was started.
         self._is_alone = False
         self._replay: Replay | None = None
-        self._memory = Memory()
+        self._memory: Memory | None = None
         self._running: dict[int, Running | Unread] = {}
         self._open: dict[int, Open] = defaultdict(Open)
         self.is_unnoted = False
@@ -155,21 +155,27 @@ class Scribe:
         if self._may_stay_unread(connection, sql):
             self._running[id(context)] = Unread(sql, digest(sql, parameters), formats)
             return sql, parameters
-        act = read_act(sql, digest(sql, parameters), formats)
+        act = self._read_act(sql, digest(sql, parameters), formats)
         if act.controls:
             self._controlled(connection, act)
-        if not self._memory.is_to_be_noted(act):
+        if not self._is_to_be_noted(act):
             return sql, parameters
+        return self._noting(connection, act, parameters, context)
+
+    def _noting(self, connection: Connection, act: Act, parameters: Any, context: Any) -> tuple[str, Any]:
+        from dbctl.migrate.runner.invalid import Repair
+        from dbctl.migrate.runner.known import rowcount_of
+
         asking = Asking(connection)
         noted = self._replay.match(act.digest, act.shown) if self._replay else None
         is_autocommit = commits_alone(connection)
         repair = Repair(asking, lambda index: self._hear(Repaired(self._revision, index)))
         affected = rowcount_of(repair, act, noted, is_autocommit=is_autocommit)
         if noted and noted.state == "undone":
-            return sql, parameters
+            return act.sql, parameters
         if affected is not None:
             self._is_alone &= not (noted and noted.state == "started")
-            return _in_its_place(affected, parameters)
+            return in_its_place(affected, parameters)
         self._number = noted.number if noted else self._number + 1
         step = Step(self._number, act.digest, act.is_data, act.returns_rows, act.shown)
         running = Running(act, step)
@@ -177,7 +183,19 @@ class Scribe:
             self._begin_alone(asking, running, is_noted=noted is not None)
         self.is_unnoted |= is_autocommit and not self._may_note
         self._running[id(context)] = running
-        return sql, parameters
+        return act.sql, parameters
+
+    def _read_act(self, sql: str, digest: str, formats: str) -> Act:
+        # Most revisions end with their one transaction: then nobody reads SQL, and its reader is not even loaded.
+        from dbctl.migrate.runner.acts import read_act
+
+        return read_act(sql, digest, formats)
+
+    def _is_to_be_noted(self, act: Act) -> bool:
+        from dbctl.migrate.runner.acts import Memory
+
+        self._memory = self._memory or Memory()
+        return self._memory.is_to_be_noted(act)
 
     def _may_stay_unread(self, connection: Connection, sql: str) -> bool:
         """Whether a statement may be read later, if at all: it ends no transaction, and finds no index of before."""
@@ -234,12 +252,11 @@ class Scribe:
         elif not running.started:
             # A savepoint may have caught it: then it will come, and fail, at the next attempt too.
             self._of(connection).steps.append(replace(running.step, state="undone"))
-        elif not running.act.may_commit:
-            if not may_leave_something(running.act) and self._table is not None:
-                with suppress(Exception):
-                    self._table.forget(asking, self._revision, self._direction, running.step.number)
-                    self._rows -= 1
-                    self._is_alone = False
+        elif not (running.act.may_commit or running.act.may_leave_something) and self._table is not None:
+            with suppress(Exception):
+                self._table.forget(asking, self._revision, self._direction, running.step.number)
+                self._rows -= 1
+                self._is_alone = False
 
     def committing(self, connection: Connection) -> None:
         """The transaction is about to be committed: note in it what it has done."""
@@ -258,8 +275,8 @@ class Scribe:
             if isinstance(one, Step):
                 yield one
                 continue
-            act = read_act(one.sql, one.digest, one.formats)
-            if self._memory.is_to_be_noted(act):
+            act = self._read_act(one.sql, one.digest, one.formats)
+            if self._is_to_be_noted(act):
                 self._number += 1
                 read = Step(self._number, act.digest, act.is_data, act.returns_rows, act.shown)
                 yield replace(read, affected=one.affected, state=one.state)
@@ -320,15 +337,6 @@ class Scribe:
 
     def _of(self, connection: Connection) -> Open:
         return self._open[id(connection.connection.dbapi_connection)]
-
-
-def _in_its_place(affected: int, parameters: Any) -> tuple[str, Any]:
-    """A statement that does nothing and has this rowcount."""
-    sql = f"SELECT FROM generate_series(1, {affected:d})"
-    several = isinstance(parameters, list)
-    one = parameters[0] if several and parameters else parameters
-    nothing: Any = {} if isinstance(one, dict) else ()
-    return sql, [nothing] if several else nothing
 
 
 def _undo(asking: Asking) -> None:
