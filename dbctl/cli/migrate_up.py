@@ -134,10 +134,11 @@ async def _apply(
 
     rerun, no_history, wait = how
     async with open_site(run, project) as site, runner.only_runner(site, wait) as guard:
-        planned = await pass_gate(site, guard, gate)
+        passed = await pass_gate(site, guard, gate)
         with run_options(run, rerun, history=not no_history) as options:
-            target = revision if planned is None else planned
-            return await runner.up(site, target, progress=teller(run), options=replace(options, guard=guard))
+            target = passed.target if passed.target is not None else revision
+            done = await runner.up(site, target, progress=teller(run), options=replace(options, guard=guard))
+    return replace(done, plan_seconds=passed.plan_seconds)
 
 
 def _gate_request(

@@ -63,13 +63,17 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run changed: the version table's heads ``before`` and ``after``, and the revisions between."""
+    """What a run changed: the version table's heads ``before`` and ``after``, and the revisions between.
+
+    ``plan_seconds`` is what its plan took before that, None where none was made.
+    """
 
     before: tuple[str, ...]
     after: tuple[str, ...]
     applied: tuple[Applied, ...]
     duration_seconds: float
     aftermath: Aftermath | None = None
+    plan_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ def test_a_danger_refuses_until_it_is_accepted_and_what_was_rewritten_gets_stati
     assert (applied["revision"], applied["retries"]) == ("b", 0)
     assert 0 < applied["locked_seconds"] <= applied["duration_seconds"]
     assert done.json()["aftermath"]["analyzed"] == ["public.t"]
+    assert done.json()["plan_seconds"] > 0
     history = dbctl("migrate", "history", "--runs", "--format", "json", env=empty).json()
     assert [(one["revision"], one["direction"], one["outcome"]) for one in history] == [
         ("b", "up", "applied"),

@@ -62,27 +62,37 @@ class GateRequest:
     hear: Callable[[Event], None] = field(default=lambda _: None)
 
 
-async def pass_gate(site: Site, guard: AsyncConnection, request: GateRequest) -> tuple[str, ...] | None:
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What the gate found: the revisions that a saved plan leads to, and what a plan took that was made now."""
+
+    target: tuple[str, ...] | None = None
+    plan_seconds: float | None = None
+
+
+async def pass_gate(site: Site, guard: AsyncConnection, request: GateRequest) -> Passed:
     """Raise what speaks against a run: Refused, Busy, SettingsError (no server for the plan), ToolMissing.
 
-    ``guard`` holds the runner's lock. Returns the revisions that a saved plan leads to, None where there is none.
+    ``guard`` holds the runner's lock.
     """
     if request.max_replica_lag_seconds:
         from dbctl.migrate.plan.surroundings import read_replicas
 
         check_replicas(await read_replicas(guard), request.max_replica_lag_seconds)
     if request.file is not None:
-        return await _check_saved(site, request, request.file)
+        return Passed(target=await _check_saved(site, request, request.file))
     has_tables = await guard.scalar(text(_HAS_TABLES), {"own": list(OWN_TABLES)})
     waiting = await half_applied(guard)
     if waiting:
         request.tell(f"revision {', '.join(waiting)} is half applied: it goes on, without a plan")
     if request.plan is None or not has_tables or waiting:
-        return None
+        return Passed()
+    started = time.monotonic()
     plan = await _made(site, request.plan(), request.tell)
+    seconds = time.monotonic() - started
     check_dangers(list(_dangers(plan)), request.accepted)
     await _let_pass(guard, plan.blockers, request)
-    return None
+    return Passed(plan_seconds=seconds)
 
 
 def check_replicas(replicas: Sequence[Replica], max_lag_seconds: float) -> None:

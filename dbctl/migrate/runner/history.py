@@ -22,12 +22,9 @@ _COLUMNS = """
     dbctl_version text NOT NULL
 """
 _ADD = """
-WITH written AS (
-    INSERT INTO {table} (revision, direction, outcome, duration_seconds, retries, from_host, dbctl_version)
-    VALUES (:revision, :direction, :outcome, CAST(CAST(:seconds AS text) AS float8), CAST(CAST(:retries AS text) AS int),
-            :host, :version)
-    RETURNING 1
-) SELECT count(*) FROM written
+INSERT INTO {table} (revision, direction, outcome, duration_seconds, retries, from_host, dbctl_version)
+VALUES (:revision, :direction, :outcome, CAST(CAST(:seconds AS text) AS float8), CAST(CAST(:retries AS text) AS int),
+        :host, :version)
 """
 _MAY_WRITE = """
 SELECT CASE WHEN to_regclass(CAST(:name AS text)) IS NULL THEN has_schema_privilege(CAST(:schema AS text), 'CREATE')
@@ -65,7 +62,7 @@ class History:
     ) -> None:
         """A revision is about to be committed."""
         if self._may_write:
-            Asking(connection).row(
+            Asking(connection).put(
                 _ADD.format(table=self._table), **_values(revision, direction, "applied", seconds, retries)
             )
 

@@ -76,12 +76,20 @@ class Asking:
 
     def row(self, question: str, **values: str) -> Any:
         """The first row that a query gives."""
-        sql, names = _prepared(self._dialect, question)
-        parameters = values if names is None else tuple(values[name] for name in names)
         with closing(self._dbapi.cursor()) as cursor:
-            # None where there are none: a driver that formats strings then leaves percent signs alone.
-            cursor.execute(sql, parameters or None)
+            self._execute(cursor, question, values)
             return cursor.fetchone()
+
+    def put(self, command: str, **values: str) -> None:
+        """Run a command that gives nothing back."""
+        with closing(self._dbapi.cursor()) as cursor:
+            self._execute(cursor, command, values)
+
+    def _execute(self, cursor: Any, sql: str, values: dict[str, str]) -> None:
+        sql, names = _prepared(self._dialect, sql)
+        parameters = values if names is None else tuple(values[name] for name in names)
+        # None where there are none: a driver that formats strings then leaves percent signs alone.
+        cursor.execute(sql, parameters or None)
 
     def number(self, query: str) -> int:
         """The number that a query without parameters gives, whatever names stand in it."""
