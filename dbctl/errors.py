@@ -134,9 +134,10 @@ class MigrationFailed(Failed):
 
 
 class ToolFailed(Failed):
-    """pg_dump, pg_restore or another program ended with an error."""
+    """pg_dump, pg_restore or another program ended with an error; ``said`` is the end of what it said."""
 
     kind = "tool_failed"
+    said: str = ""
 
 
 class Corrupt(Failed):

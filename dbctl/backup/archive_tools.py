@@ -7,15 +7,17 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from dbctl.errors import Busy, DbctlError, ToolFailed
+from dbctl.errors import Busy, DbctlError, Refused, ToolFailed
 from dbctl.postgres.binaries import find_client
 from dbctl.postgres.client import run_tool
 
-LOCK_WAIT_SECONDS = 30
 _FALLBACK = "gzip:1"
 _VERSION = re.compile(r"\d+(?:\.\d+)*")
 # A socket folder that can't exist: a client gets as far as its options are good, and no further.
 _NOWHERE = {"PGHOST": "/dev/null"}
+# What the server says of a row that does not fit into the largest piece of its memory.
+_TOO_LARGE = ("invalid memory alloc request size", "out of memory", "string buffer", "exceeds maximum")
+_DUMPING = re.compile(r'Dumping the contents of table "(.+)" failed')
 _COMPLAINT = re.compile(r"[^\n]*(?:compress|-Z)[^\n]*")
 
 
@@ -63,16 +65,34 @@ def compression_arguments(compression: str) -> tuple[str, ...]:
     return (f"--compress={forms.get(method, compression)}",)
 
 
-def dump_error(error: ToolFailed) -> DbctlError:
-    """A lock that pg_dump did not get makes us busy, not failed."""
-    # Its --lock-wait-timeout is a statement_timeout while it locks; afterwards it has none.
+def dbname_argument(name: str) -> str:
+    """As a connection string: a bare name with ``=`` in it would be read as one."""
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return f"dbname='{escaped}'"
+
+
+def dump_error(error: ToolFailed, lock_wait_seconds: float) -> DbctlError:
+    """What pg_dump ran into: no lock makes us busy, what it can't write at all is refused."""
+    said = f"{error.why} {error.said}"
+    if any(phrase in said for phrase in _TOO_LARGE):
+        return Refused(
+            "a value is too large for a dump",
+            why=_table_of(said) or error.why,
+            hint="a row must stay below 1 GB as text (bytea: 512 MB); split it, or leave its table out: --exclude",
+        )
     if "permission denied" in error.why:
         hint = "connect as the owner, or as a member of pg_read_all_data"
         return ToolFailed(error.message, why=error.why, hint=hint)
+    # Its --lock-wait-timeout is a statement_timeout while it locks; afterwards it has none.
     if "statement timeout" not in error.why:
         return error
     return Busy(
         "a table is locked by another session",
-        why=f"pg_dump waited {LOCK_WAIT_SECONDS} s for it: {error.why}",
+        why=f"pg_dump waited {lock_wait_seconds:g} s for it: {error.why}",
         hint="try again when it is done; pg_stat_activity and pg_locks show who holds it",
     )
+
+
+def _table_of(said: str) -> str:
+    found = _DUMPING.search(said)
+    return f"a row of table {found[1]} has more than a gigabyte as text" if found else ""

@@ -42,6 +42,12 @@ def choose_backup(
         raise Corrupt(
             f"backup {backup.id} is {backup.status}", why=backup.problem, hint="see `dbctl backup list`"
         )
+    if replaces and manifest.selection is not None:
+        raise Refused(
+            f"backup {backup.id} is partial",
+            why=f"it would replace all of {target.conninfo.database!r} by some of its tables",
+            hint="add --as NAME to restore it beside",
+        )
     if manifest.environment != environment:
         raise Refused(
             f"backup {backup.id} belongs to environment {manifest.environment!r}, not to {environment!r}",

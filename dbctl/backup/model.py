@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Progress = Callable[[int], None]
 Say = Callable[[str], None]
@@ -25,15 +26,25 @@ class Status(StrEnum):
     MISSING = "missing"
     DAMAGED = "damaged"
     UNREADABLE = "unreadable"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class TableRows:
-    """How many rows a table held."""
+    """How many rows a table held; ``digest`` is of their values in any order, None where none was taken."""
 
     schema: str
     name: str
     rows: int
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LargeObjects:
+    """How many large objects there were, and a digest of their bytes."""
+
+    count: int
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +75,49 @@ class Facts:
     roles: tuple[str, ...]
     extensions: tuple[Extension, ...]
     tables: tuple[TableRows, ...]
+    large_objects: LargeObjects | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file of a backup, beside the manifest or one folder below; the SHA-256 is of the stored bytes."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a partial backup holds: patterns with ``*`` and ``?`` for schemas and for tables, with or without schema."""
+
+    tables: tuple[str, ...] = ()
+    schemas: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether that is no selection at all."""
+        return not (self.tables or self.schemas or self.excluded)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one backup shall be; ``jobs`` at a time whatever the size (None: as the settings say)."""
+
+    selection: Selection = Selection()
+    jobs: int | None = None
+    digests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup says of itself. ``archive`` is a file's name beside the manifest; never a secret in it."""
+    """What a backup says of itself; never a secret in it.
+
+    ``archive`` is the file beside the manifest, or the folder, that pg_restore reads; ``size_bytes`` and
+    ``sha256`` are its own (of a folder: of its files together, and of their sums as sha256sum writes them).
+    ``members`` are all files of the backup; ``selection`` is None unless the backup is partial.
+    """
 
     format_version: int
     id: str
@@ -85,8 +134,30 @@ class Manifest:
     size_bytes: int
     sha256: str
     compression: str
+    encrypted_to: tuple[str, ...]
+    members: tuple[Member, ...]
+    selection: Selection | None
     notes: tuple[str, ...]
     facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was found when a backup's bytes were read (``kind`` bytes) or restored and compared (``restore``).
+
+    ``manifest_sha256`` says of which manifest; ``compared`` in words what was.
+    """
+
+    backup_id: str
+    manifest_sha256: str
+    kind: Literal["bytes", "restore"]
+    good: bool
+    problems: tuple[str, ...]
+    compared: str
+    server_version: str
+    checked_at: datetime
+    duration_seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +172,33 @@ class Summary:
     created_at: datetime | None
     size_bytes: int | None
     path: Path
+    partial: bool | None
+    encrypted: bool | None
+    proven_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A backup in a folder; ``problem`` says why its status is not good."""
+    """A backup in a folder; ``problem`` says why its status is not good. ``manifest_sha256`` is of the file's bytes."""
 
     id: str
     status: Status
     problem: str
     path: Path
     manifest: Manifest | None
+    manifest_sha256: str = ""
+    proof: Proof | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it may be the backup that one relies on: good, and of the whole database."""
+        return self.status is Status.GOOD and self.manifest is not None and self.manifest.selection is None
+
+    @property
+    def proven_at(self) -> datetime | None:
+        """When it was last restored and found equal; None: never."""
+        found = self.proof
+        return found.checked_at if found and found.good and found.kind == "restore" else None
 
     @property
     def summary(self) -> Summary:
@@ -126,6 +213,9 @@ class Backup:
             created_at=known.created_at if known else None,
             size_bytes=known.size_bytes if known else None,
             path=self.path,
+            partial=known.selection is not None if known else None,
+            encrypted=bool(known.encrypted_to) if known else None,
+            proven_at=self.proven_at,
         )
 
 

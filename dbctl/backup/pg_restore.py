@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from dbctl.backup.archive import Archive
+from dbctl.backup.archive_tools import dbname_argument
 from dbctl.backup.preflight import Preflight
 from dbctl.database import Target
 from dbctl.errors import ToolFailed
@@ -28,8 +28,16 @@ class _FirstError:
                 raise ToolFailed("pg_restore failed", why=line.partition("error: ")[2], hint=_HINT)
 
 
-async def fill_database(fresh: Target, ready: Preflight, archive: Path, *, owners: bool) -> None:
-    """Restore the archive into ``fresh``. Raises ToolFailed with pg_restore's first error."""
+async def fill_database(
+    fresh: Target,
+    ready: Preflight,
+    archive: Archive,
+    *,
+    owners: bool = True,
+    tablespaces: bool = True,
+    jobs: int = 1,
+) -> None:
+    """Restore the archive into ``fresh``, so many tables at a time. Raises ToolFailed with pg_restore's first error."""
     conninfo = await fresh.with_password()
     tolerant = ready.pg_restore.major >= _HARMLESS_SINCE > ready.server_major
     try:
@@ -38,8 +46,12 @@ async def fill_database(fresh: Target, ready: Preflight, archive: Path, *, owner
             "--no-password",
             *(() if tolerant else ("--exit-on-error",)),
             *(() if owners else ("--no-owner", "--no-acl")),
-            f"--dbname={_dbname(conninfo.database)}",
-            str(archive),
+            *(() if tablespaces else ("--no-tablespaces",)),
+            # From a stream it reads in order, one after the other.
+            *((f"--jobs={jobs}",) if jobs > 1 and not archive.encrypted else ()),
+            f"--dbname={dbname_argument(conninfo.database)}",
+            *archive.arguments,
+            stdin=archive.stream(),
             environment=conninfo.libpq_environment(),
             password=conninfo.password,
             on_message=_FirstError() if tolerant else None,
@@ -47,9 +59,3 @@ async def fill_database(fresh: Target, ready: Preflight, archive: Path, *, owner
         )
     except ToolFailed as error:
         raise ToolFailed(error.message, why=error.why, hint=_HINT) from error
-
-
-def _dbname(name: str) -> str:
-    """As a connection string: a bare name with ``=`` in it would be read as one."""
-    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
-    return f"dbname='{escaped}'"

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dbctl.backup.archive import Archive
 from dbctl.backup.archive_tools import Tool, choose_tool
-from dbctl.backup.folder import readable
-from dbctl.backup.model import Backup, Manifest
+from dbctl.backup.model import Manifest
 from dbctl.database import Target
 from dbctl.errors import AlreadyExists, Refused
 from dbctl.postgres.client import run_tool
@@ -43,15 +43,16 @@ class Preflight:
 
 
 async def check_restore(
-    maintenance: Target, backup: Backup, name: str, *, beside: bool, owners: bool
+    maintenance: Target, archive: Archive, name: str, *, beside: bool, owners: bool
 ) -> Preflight:
     """Ask the server (pg_roles, pg_available_extensions, pg_database) and pg_restore; changes nothing.
 
     Raises Refused with everything that is missing, AlreadyExists where ``beside`` and the name is taken.
     """
-    manifest = readable(backup)
+    backup, manifest = archive.backup, archive.manifest
+    archive.ensure_opens()
     pg_restore = await choose_tool("pg_restore", int(manifest.client_version.partition(".")[0]))
-    problems = await _archive_problems(pg_restore, backup, manifest)
+    problems = await archive_problems(pg_restore, archive)
     async with maintenance.open() as database, database.connect() as connection:
         server = (await connection.execute(text(_SERVER), {"name": name})).one()
         roles = await _missing(connection, _MISSING_ROLES, manifest.facts.roles) if owners else []
@@ -73,13 +74,22 @@ async def check_restore(
     return Preflight(pg_restore, server.major, server.owns is not None)
 
 
-async def _archive_problems(pg_restore: Tool, backup: Backup, manifest: Manifest) -> list[str]:
-    archive = backup.path / manifest.archive
-    listed = await run_tool(pg_restore.path, "--list", str(archive), environment={}, accept=frozenset({0, 1}))
+async def archive_problems(pg_restore: Tool, archive: Archive) -> list[str]:
+    """What keeps this pg_restore from reading the archive; its table of contents is read."""
+    listed = await run_tool(
+        pg_restore.path,
+        "--list",
+        *archive.arguments,
+        stdin=archive.stream(),
+        environment={},
+        accept=frozenset({0, 1}),
+    )
     if listed.returncode:
         return [f"pg_restore {pg_restore.version} can't read the archive ({listed.stderr_tail})"]
     if "does not support" in listed.stderr_tail:
-        return [f"pg_restore {pg_restore.version} ({pg_restore.path}) can't read {manifest.compression}"]
+        return [
+            f"pg_restore {pg_restore.version} ({pg_restore.path}) can't read {archive.manifest.compression}"
+        ]
     return []
 
 

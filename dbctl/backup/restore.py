@@ -12,15 +12,17 @@ from datetime import UTC, datetime
 from sqlalchemy import text
 
 from dbctl.backup.alongside import time_limit
+from dbctl.backup.archive import Archive
+from dbctl.backup.compare import compare_rows
 from dbctl.backup.connections import at, find_maintenance, patient
+from dbctl.backup.encryption import NO_KEYS, Keyring
 from dbctl.backup.folder import readable
-from dbctl.backup.model import Backup, Facts, Manifest, Progress, Restored, Say, TableRows, ignore
+from dbctl.backup.model import Backup, Facts, Manifest, Progress, Restored, Say, ignore
 from dbctl.backup.naming import new_id, side_name
 from dbctl.backup.new_database import drop_leftovers, name_in_the_making, new_database
 from dbctl.backup.pg_restore import fill_database
-from dbctl.backup.preflight import check_restore
+from dbctl.backup.preflight import Preflight, check_restore
 from dbctl.backup.properties import copy_properties
-from dbctl.backup.snapshot import count_rows
 from dbctl.backup.swap import go_live
 from dbctl.backup.verify import ensure_intact
 from dbctl.database import Target
@@ -48,6 +50,7 @@ async def restore_backup(
     *,
     beside: str | None = None,
     owners: bool = True,
+    keyring: Keyring = NO_KEYS,
     progress: Progress = ignore,
     say: Say = ignore,
 ) -> Restored:
@@ -67,23 +70,24 @@ async def restore_backup(
             database.connect() as connection,
             advisory_lock(connection, f"dbctl restore {name}"),
         ):
-            kept, notes = await _restore(target, maintenance, backup, beside, owners=owners, say=say)
+            archive = Archive(backup, keyring)
+            kept, notes = await _restore(target, maintenance, archive, beside, owners=owners, say=say)
     return _told(maintenance, readable(backup), name, kept, notes=notes, started=started)
 
 
 async def _restore(
-    target: Target, maintenance: Target, backup: Backup, beside: str | None, *, owners: bool, say: Say
+    target: Target, maintenance: Target, archive: Archive, beside: str | None, *, owners: bool, say: Say
 ) -> tuple[str | None, tuple[str, ...]]:
-    manifest = readable(backup)
+    manifest = archive.manifest
     names = _names(beside or target.conninfo.database)
-    ready = await check_restore(maintenance, backup, names.final, beside=beside is not None, owners=owners)
+    ready = await check_restore(maintenance, archive, names.final, beside=beside is not None, owners=owners)
     for leftover in await drop_leftovers(maintenance, names.final):
         say(f"dropped {leftover}: an earlier restore was killed")
     locale = manifest.facts.locale
     async with new_database(maintenance, names.fresh, locale, ready.server_major) as notes:
         fresh = at(target, names.fresh)
-        await fill_database(fresh, ready, backup.path / manifest.archive, owners=owners)
-        await _check(fresh, manifest.facts)
+        await fill_database(fresh, ready, archive, owners=owners)
+        await _check(fresh, ready, manifest.facts)
         carried = await copy_properties(maintenance, names.final, names.fresh) if ready.replaced else ()
         kept = names.kept if ready.replaced else None
         try:
@@ -105,28 +109,18 @@ def _names(final: str) -> _Names:
     return _Names(final, name_in_the_making(final, run_id), side_name(final, "before", run_id))
 
 
-async def _check(fresh: Target, expected: Facts) -> None:
+async def _check(fresh: Target, ready: Preflight, expected: Facts) -> None:
     async with patient(fresh) as database:
         async with database.session() as session:
-            found = await count_rows(session)
-        if difference := _difference(expected.tables, found):
+            problems = await compare_rows(session, expected, ready.server_major)
+        if problems:
             raise Failed(
-                "the restored rows are not those of the backup", why=difference, hint="nothing was replaced"
+                "the restored rows are not those of the backup",
+                why="; ".join(problems),
+                hint="nothing was replaced",
             )
         async with database.connect() as connection:
             await connection.execute(text("ANALYZE"))
-
-
-def _difference(expected: tuple[TableRows, ...], found: tuple[TableRows, ...]) -> str:
-    for one in sorted(set(expected) ^ set(found), key=lambda one: (one.schema, one.name)):
-        wanted = next(
-            (row.rows for row in expected if (row.schema, row.name) == (one.schema, one.name)), "no table"
-        )
-        restored = next(
-            (row.rows for row in found if (row.schema, row.name) == (one.schema, one.name)), "no table"
-        )
-        return f"{one.schema}.{one.name}: {wanted} in the manifest, {restored} restored"
-    return ""
 
 
 def _told(

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dbctl.backup.model import Extension, Facts, Locale, TableRows
+from dbctl.backup.model import Extension, Facts, Locale
+from dbctl.backup.rows import count_large_objects, count_rows, read_tables
 from dbctl.errors import Busy
 from dbctl.postgres.alembic_version import read_versions
-from dbctl.postgres.identifiers import quote_identifier
 
-# What pg_dump dumps the rows of: no views, no foreign tables, none that an extension makes again.
-_TABLES = """
-    SELECT c.oid, n.nspname, c.relname
-      FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-     WHERE c.relkind = 'r' AND c.relpersistence <> 't'
-       AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-       AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.deptype = 'e'
-                        AND d.classid = c.tableoid AND d.objid = c.oid)
-     ORDER BY n.nspname, c.relname
-"""
 # pg_class is read by the snapshot, pg_relation_filenode() knows the present.
 _REWRITTEN = """
     SELECT c.oid::regclass::text FROM pg_class AS c
@@ -69,36 +60,29 @@ async def server_version(session: AsyncSession) -> tuple[str, int]:
     ) // 10000
 
 
-async def read_facts(session: AsyncSession, *, start: asyncio.Event) -> Facts:
+async def read_facts(
+    session: AsyncSession, *, start: asyncio.Event, only: Collection[int] | None, major: int, digests: bool
+) -> Facts:
     """What the snapshot holds, read when ``start`` is set: pg_dump has its locks by then.
 
     Earlier, our own locks could queue a third session's ALTER between us and pg_dump, which would then
-    wait for it while it waits for us. Raises Busy for a table truncated or rewritten since the snapshot.
+    wait for it while it waits for us. ``only`` those tables, by oid. Raises Busy for a table truncated or
+    rewritten since the snapshot.
     """
     await start.wait()
-    tables = (await session.execute(text(_TABLES))).all()
-    counted = tuple([await _count(session, one.nspname, one.relname) for one in tables])
-    await _check_not_rewritten(session, [one.oid for one in tables])
+    tables = await read_tables(session, only)
     encoding, collate, ctype, provider, name = (await session.execute(text(_LOCALE))).one()
-    return Facts(
+    facts = Facts(
         locale=Locale(encoding, collate, ctype, provider, name),
         alembic_revisions=await _alembic_revisions(session),
         roles=tuple(await session.scalars(text(_ROLES))),
         extensions=tuple(Extension(*row) for row in await session.execute(text(_EXTENSIONS))),
-        tables=counted,
+        # After what is read by plain names: this changes the session's search_path.
+        tables=await count_rows(session, tables, major, digests=digests),
+        large_objects=await count_large_objects(session, major, digests=digests) if only is None else None,
     )
-
-
-async def count_rows(session: AsyncSession) -> tuple[TableRows, ...]:
-    """How many rows each table holds (pg_class, then each table)."""
-    tables = (await session.execute(text(_TABLES))).all()
-    return tuple([await _count(session, one.nspname, one.relname) for one in tables])
-
-
-async def _count(session: AsyncSession, schema: str, name: str) -> TableRows:
-    statement = f"SELECT count(*) FROM ONLY {_qualified(schema, name)}"  # noqa: S608 - quoted
-    rows = (await (await session.connection()).exec_driver_sql(statement)).scalar_one()
-    return TableRows(schema, name, int(rows))
+    await _check_not_rewritten(session, [one.oid for one in tables])
+    return facts
 
 
 async def _check_not_rewritten(session: AsyncSession, oids: list[int]) -> None:
@@ -113,7 +97,3 @@ async def _check_not_rewritten(session: AsyncSession, oids: list[int]) -> None:
 async def _alembic_revisions(session: AsyncSession) -> tuple[str, ...]:
     tables = await read_versions(await session.connection())
     return tuple(sorted({revision for table in tables for revision in table.revisions or ()}))
-
-
-def _qualified(schema: str, name: str) -> str:
-    return f"{quote_identifier(schema)}.{quote_identifier(name)}"

@@ -5,21 +5,41 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from dbctl.backup.folder import readable
-from dbctl.backup.model import Backup, Progress, Status, Verified, ignore
-from dbctl.errors import Corrupt
+from dbctl.backup.folder import BackupFolder
+from dbctl.backup.model import Backup, Member, Progress, Proof, Status, Verified, ignore
+from dbctl.errors import Corrupt, Failed
 
 _CHUNK_BYTES = 1 << 20
 
 
 async def verify_bytes(backup: Backup, *, progress: Progress = ignore) -> Verified:
-    """Read every byte of the archive; ``progress`` takes the bytes read so far. No database is asked."""
+    """Read every byte of every member; ``progress`` takes the bytes read so far. No database is asked."""
     started = time.monotonic()
-    problem, size_bytes = backup.problem, 0
-    if backup.status is Status.GOOD:
-        problem, size_bytes = await _compare(backup, progress)
-    return Verified(backup.id, not problem, problem, size_bytes, round(time.monotonic() - started, 3))
+    problem = backup.problem
+    count = _Count(progress)
+    if backup.manifest is not None and backup.status not in {Status.MISSING, Status.UNREADABLE}:
+        found = [await _compare(backup, member, count) for member in backup.manifest.members]
+        problem = next((one for one in found if one), "")
+        if not problem and backup.status is Status.FAILED:
+            problem = backup.problem
+    return Verified(backup.id, not problem, problem, count.bytes, round(time.monotonic() - started, 3))
+
+
+async def verify_and_note(folder: BackupFolder, backup: Backup, *, progress: Progress = ignore) -> Verified:
+    """The same; a backup that turns out damaged counts as good no longer, one that is mended does again."""
+    verified = await verify_bytes(backup, progress=progress)
+    # From a folder that we may only read, the answer is worth as much.
+    with suppress(Failed):
+        if not verified.good and backup.status is Status.GOOD:
+            folder.record(backup, _damage(backup, verified))
+        if verified.good and backup.proof and not backup.proof.good:
+            folder.forget_proof(backup)
+    return verified
 
 
 async def ensure_intact(backup: Backup, *, progress: Progress = ignore) -> None:
@@ -33,21 +53,45 @@ async def ensure_intact(backup: Backup, *, progress: Progress = ignore) -> None:
         )
 
 
-async def _compare(backup: Backup, progress: Progress) -> tuple[str, int]:
-    manifest = readable(backup)
-    digest, size_bytes = hashlib.sha256(), 0
+@dataclass(slots=True)
+class _Count:
+    progress: Callable[[int], None]
+    bytes: int = 0
+
+    def add(self, size_bytes: int) -> None:
+        self.bytes += size_bytes
+        self.progress(self.bytes)
+
+
+async def _compare(backup: Backup, member: Member, count: _Count) -> str:
+    digest, before = hashlib.sha256(), count.bytes
     try:
-        with (backup.path / manifest.archive).open("rb") as archive:
-            while chunk := archive.read(_CHUNK_BYTES):
+        with (backup.path / member.name).open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
-                size_bytes += len(chunk)
-                progress(size_bytes)
+                count.add(len(chunk))
                 # Ctrl-C gets its turn here.
                 await asyncio.sleep(0)
     except OSError as error:
-        return f"{manifest.archive} can't be read: {error.strerror}", size_bytes
-    if size_bytes != manifest.size_bytes:
-        return f"{manifest.archive} has {size_bytes} bytes, not {manifest.size_bytes}", size_bytes
-    if digest.hexdigest() != manifest.sha256:
-        return f"{manifest.archive} has another SHA-256 than the manifest says", size_bytes
-    return "", size_bytes
+        return f"{member.name} can't be read: {error.strerror}"
+    if (size_bytes := count.bytes - before) != member.size_bytes:
+        return f"{member.name} has {size_bytes} bytes, not {member.size_bytes}"
+    return (
+        ""
+        if digest.hexdigest() == member.sha256
+        else f"{member.name} has another SHA-256 than the manifest says"
+    )
+
+
+def _damage(backup: Backup, verified: Verified) -> Proof:
+    return Proof(
+        backup_id=backup.id,
+        manifest_sha256=backup.manifest_sha256,
+        kind="bytes",
+        good=False,
+        problems=(verified.problem,),
+        compared="every byte with its SHA-256",
+        server_version="",
+        checked_at=datetime.now(UTC),
+        duration_seconds=verified.duration_seconds,
+    )

@@ -221,7 +221,9 @@ def _missing(tool: Path) -> ToolMissing:
 
 
 def _failed(tool: Path, result: ToolResult) -> ToolFailed:
-    return ToolFailed(f"{tool.name} failed", why=_reason(tool.name, result))
+    error = ToolFailed(f"{tool.name} failed", why=_reason(tool.name, result))
+    error.said = result.stderr_tail
+    return error
 
 
 def _reason(name: str, result: ToolResult) -> str:

@@ -71,6 +71,8 @@ def _array(text: str) -> list[str] | None:
 
 
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=30 * 86400)]
+# Of a calendar, not of a wait.
+Span = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
 Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(ge=0)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
@@ -169,12 +171,52 @@ class MigrateSettings(Section):
     save_to: Path = Field(Path("undone"), description="where `down` puts the data that it is about to lose")
 
 
+class KeepSettings(Section):
+    """Which backups retention keeps: the newest one of each so many hours, days … that have one, in UTC."""
+
+    last: int = Field(7, ge=0)
+    hourly: int = Field(0, ge=0)
+    daily: int = Field(14, ge=0)
+    weekly: int = Field(8, ge=0)
+    monthly: int = Field(12, ge=0)
+    yearly: int = Field(0, ge=0)
+    within: Span = Field(0, description="all that are not older than so long before the newest")
+
+
 class BackupSettings(Section):
     """Where backups go, and how they are written."""
 
     target: Path = Path("backups")
     compression: Annotated[str, Field(pattern=r"^(none|(gzip|lz4|zstd)(:\d{1,2})?)$")] = "zstd:1"
     timeout: Seconds = Field(6 * 3600, description="the longest that one dump or restore may take")
+    lock_wait: Seconds = Field(30, gt=0, description="how long pg_dump may wait for a table's lock")
+    attempts: int = Field(3, ge=1, le=100, description="how often it begins anew that did not get a lock")
+    jobs: int = Field(4, ge=1, le=64, description="tables dumped at a time in a folder, instead of one file")
+    parallel_above: Bytes = Field(
+        20 << 30, description="the size of a database from which on it is dumped so, unless encrypted"
+    )
+    digests: bool = Field(
+        default=False,
+        description="digests of all rows in the manifest: half as much work again for the server",
+    )
+    role_passwords: bool = Field(
+        default=False, description="keep the hashes of the roles' passwords too; needs a superuser"
+    )
+    encrypt_to: Names = Field(
+        (), description="public age keys (age1…): without one of theirs nobody reads it"
+    )
+    identity: Path | None = Field(None, description="a file of private age keys, to prove and to restore")
+    seal_key: Path | None = Field(
+        None, description="a file with a secret of 32 bytes or more, by which manifests are authenticated"
+    )
+    max_age: Seconds = Field(26 * 3600, description="`backup status`: how old the newest good one may be")
+    max_unproven: Seconds = Field(
+        7 * 86400, description="`backup status`: how long ago the newest proof may be; 0 asks for none"
+    )
+    prune: bool = Field(
+        default=False, description="remove what `keep` does not, after each successful backup"
+    )
+    keep: KeepSettings = KeepSettings()
 
 
 class HealthSettings(Section):

@@ -19,7 +19,7 @@ from dbctl.backup.folder import BackupFolder
 from dbctl.backup.model import TableRows
 from dbctl.backup.verify import verify_bytes
 from dbctl.database import ConnInfo
-from dbctl.errors import Busy, Failed, TimedOut, ToolFailed, ToolMissing, WrongPassword
+from dbctl.errors import Busy, Failed, Refused, TimedOut, ToolMissing, WrongPassword
 from dbctl.postgres import binaries
 from dbctl.postgres.locks import lock_key
 from dbctl.postgres.scratch import scratch_server
@@ -135,7 +135,7 @@ async def test_a_cancelled_backup_leaves_neither_file_nor_session(room: Room):
 async def test_a_role_that_may_not_read_a_table_gets_no_backup(room: Room):
     with _role(room, "LOGIN") as role:
         weak = replace(room.conninfo, keywords={**room.conninfo.keywords, "user": role})
-        with pytest.raises(ToolFailed, match="permission denied"):
+        with pytest.raises(Refused, match=r"may not read .*plain"):
             await room_on(weak, room.folder.path.parent).backup()
     assert room.folder.backups() == ()
 
@@ -149,7 +149,7 @@ async def test_rows_that_row_security_hides_are_an_error_and_not_a_short_dump(ro
             "ALTER TABLE plain ENABLE ROW LEVEL SECURITY",
         )
         weak = replace(room.conninfo, keywords={**room.conninfo.keywords, "user": role})
-        with pytest.raises(Failed, match="row-level security"):
+        with pytest.raises(Refused, match=r"row-level security would hide rows of public\.plain"):
             await room_on(weak, room.folder.path.parent).backup()
     assert room.folder.backups() == ()
 
@@ -199,7 +199,7 @@ async def test_a_table_truncated_while_the_dump_begins_is_noticed(room: Room):
         room.execute("TRUNCATE plain")
         start.set()
         with pytest.raises(Busy, match="plain was truncated"):
-            await read_facts(session, start=start)
+            await read_facts(session, start=start, only=None, major=17, digests=False)
 
 
 _numbers = itertools.count()

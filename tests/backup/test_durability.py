@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from sqlalchemy import text
 
-from dbctl.backup import create
+from dbctl.backup import dump
 from dbctl.backup.connections import patient
 from dbctl.backup.folder import BackupFolder
 from dbctl.backup.naming import is_side_name, new_id, side_name
@@ -31,17 +31,16 @@ def test_archive_manifest_and_both_folders_are_on_disk_when_the_backup_appears(
         synced.append(Path(f"/proc/self/fd/{handle}").readlink().name)
         really(handle)
 
-    monkeypatch.setattr("dbctl.backup.folder.os.fsync", fsync)
+    monkeypatch.setattr("dbctl.backup.staging.os.fsync", fsync)
     made = write(BackupFolder(tmp_path / "backups"))
     assert synced == ["archive.dump", "manifest.json", made.id, "backups"]
 
 
-async def test_a_table_that_stays_locked_makes_the_backup_busy(room: Room, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("dbctl.backup.create.LOCK_WAIT_SECONDS", 1)
+async def test_a_table_that_stays_locked_makes_the_backup_busy(room: Room):
     with closing(psycopg2.connect(**room.conninfo.keywords)) as other, other.cursor() as cursor:
         cursor.execute("LOCK TABLE plain IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(Busy, match="locked by another session"):
-            await room.backup(timeout=20)
+            await room.backup(timeout=60, lock_wait=0.2, attempts=2)
     assert room.leftovers() == []
 
 
@@ -77,13 +76,13 @@ def test_databases_that_share_the_beginning_of_a_long_name_are_told_apart():
 async def test_the_dump_is_of_the_snapshot_whatever_happens_before_pg_dump_begins(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ):
-    really = create._run_pg_dump
+    really = dump.run_tool
 
-    async def later(*arguments):
+    async def later(tool, *arguments, **options):
         room.execute("DELETE FROM plain")
-        return await really(*arguments)
+        return await really(tool, *arguments, **options)
 
-    monkeypatch.setattr(create, "_run_pg_dump", later)
+    monkeypatch.setattr(dump, "run_tool", later)
     made = await room.backup()
     name = f"{room.conninfo.database}_copy"
     await room.restore(made, beside=name)

@@ -26,9 +26,10 @@ def write(folder: BackupFolder, number: int = 0, **changes: object) -> Backup:
     backup_id = f"20261122T1715{number:02}Z-{number:06x}"
     one = manifest(id=backup_id, created_at=NOW + timedelta(seconds=number), **changes)
     with folder.locked(), folder.stage(backup_id) as staged:
-        with staged.archive() as archive:
+        with staged.member("archive.dump") as archive:
             archive.write(b"12345")
-        return staged.publish(replace(one, sha256=archive.digest.hexdigest()))
+        members = (archive.member,)
+        return staged.publish(replace(one, members=members, sha256=archive.member.sha256), folder.key)
 
 
 def test_a_backup_appears_complete_and_private(folder: BackupFolder):
@@ -47,7 +48,7 @@ def test_a_stage_that_fails_leaves_nothing(folder: BackupFolder):
         pytest.raises(ZeroDivisionError),
         folder.locked(),
         folder.stage(ID) as staged,
-        staged.archive() as archive,
+        staged.member("archive.dump") as archive,
     ):
         archive.write(b"half")
         raise ZeroDivisionError

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbctl.backup.manifest import parse_manifest, render_manifest
-from dbctl.backup.model import Extension, Facts, Locale, Manifest, TableRows
+from dbctl.backup.manifest import parse_manifest, render
+from dbctl.backup.model import Extension, Facts, Locale, Manifest, Member, TableRows
 from dbctl.backup.naming import BACKUP_ID, is_side_name, new_id, side_name
 from dbctl.errors import Corrupt
 
@@ -19,9 +19,13 @@ TEXT = st.text(st.characters(codec="utf-8"))
 NOW = datetime(2026, 11, 22, 17, 15, tzinfo=UTC)
 
 
+def member(name: str, size_bytes: object = 5, sha256: str = "0" * 64) -> dict[str, object]:
+    return {"name": name, "size_bytes": size_bytes, "sha256": sha256}
+
+
 def manifest(**changes: object) -> Manifest:
     values: dict[str, object] = {
-        "format_version": 1,
+        "format_version": 2,
         "id": ID,
         "environment": "test",
         "database": "app",
@@ -36,6 +40,9 @@ def manifest(**changes: object) -> Manifest:
         "size_bytes": 5,
         "sha256": "0" * 64,
         "compression": "zstd:1",
+        "encrypted_to": (),
+        "members": (Member("archive.dump", 5, "0" * 64),),
+        "selection": None,
         "notes": ("one",),
         "facts": Facts(
             Locale("UTF8", "C", "C", "b", "C.UTF-8"),
@@ -52,38 +59,45 @@ def manifest(**changes: object) -> Manifest:
 def test_comes_back_as_written(name: str, rows: int):
     facts = Facts(Locale("UTF8", "C", "C", "c", None), (name,), (name,), (), (TableRows(name, name, rows),))
     one = manifest(database=name, facts=facts)
-    assert parse_manifest(render_manifest(one), ID) == one
+    assert parse_manifest(render(one), ID) == one
 
 
 def test_times_are_rfc_3339_in_utc():
-    assert json.loads(render_manifest(manifest()))["created_at"] == "2026-11-22T17:15:00Z"
+    assert json.loads(render(manifest()))["created_at"] == "2026-11-22T17:15:00Z"
 
 
 def test_a_field_of_the_future_is_no_error():
-    data = {**json.loads(render_manifest(manifest())), "proof": {"restored": True}}
+    data = {**json.loads(render(manifest())), "proof": {"restored": True}}
     assert parse_manifest(json.dumps(data), ID) == manifest()
 
 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"archive": "../archive.dump"}, "not the name of a file"),
-        ({"archive": "/etc/passwd"}, "not the name of a file"),
-        ({"archive": ".."}, "not the name of a file"),
-        ({"archive": "manifest.json"}, "not the name of a file"),
+        ({"archive": "another.dump"}, "none of its members"),
+        ({"members": [member("../archive.dump")]}, "not the name of a file"),
+        ({"members": [member("/etc/passwd")]}, "not the name of a file"),
+        ({"members": [member("a/../../b")]}, "not the name of a file"),
+        ({"members": [member("..")]}, "not the name of a file"),
+        ({"members": [member("manifest.json")]}, "not the name of a file"),
+        ({"members": [member("archive.dump", sha256="none")]}, "SHA-256"),
+        ({"members": [member("archive.dump", size_bytes=-1)]}, "size"),
+        ({"members": [member("archive.dump", size_bytes="5")]}, "no int"),
+        ({"members": [member("archive.dump"), member("archive.dump")]}, "one name"),
+        ({"members": [member("archive.dump"), member("x"), member("x")]}, "one name"),
         ({"id": "20261122T171500Z-000000"}, "belongs to"),
-        ({"sha256": "none"}, "SHA-256"),
-        ({"size_bytes": -1}, "size"),
+        ({"sha256": "1" * 64}, "SHA-256"),
+        ({"size_bytes": 4}, "size"),
         ({"size_bytes": "5"}, "no int"),
         ({"size_bytes": True}, "no int"),
         ({"facts": None}, ""),
         ({"created_at": "yesterday"}, "yesterday"),
-        ({"format_version": 2}, "format 2"),
+        ({"format_version": 3}, "format 3"),
         ({"format_version": "1"}, "format_version"),
     ],
 )
 def test_a_forged_or_newer_manifest_is_refused(changes: dict[str, object], why: str):
-    data = {**json.loads(render_manifest(manifest())), **changes}
+    data = {**json.loads(render(manifest())), **changes}
     with pytest.raises(Corrupt) as caught:
         parse_manifest(json.dumps(data), ID)
     assert why in caught.value.why
@@ -93,6 +107,36 @@ def test_a_forged_or_newer_manifest_is_refused(changes: dict[str, object], why: 
 def test_what_is_no_manifest_is_refused(text: str):
     with pytest.raises(Corrupt):
         parse_manifest(text, ID)
+
+
+def test_a_manifest_of_format_1_is_still_read():
+    data = json.loads(render(manifest(format_version=1)))
+    for name in ("members", "encrypted_to", "selection"):
+        del data[name]
+    del data["facts"]["large_objects"]
+    assert parse_manifest(json.dumps(data), ID) == manifest(format_version=1)
+
+
+KEY = b"k" * 32
+
+
+@given(st.data())
+def test_with_a_key_no_other_value_is_believed(data: st.DataObject):
+    sealed = json.loads(render(manifest(), KEY))
+    assert parse_manifest(json.dumps(sealed), ID, KEY) == manifest()
+    name = data.draw(st.sampled_from(sorted(sealed)))
+    forged = {**sealed, name: data.draw(TEXT | st.integers() | st.none())}
+    if forged == sealed:
+        return
+    with pytest.raises(Corrupt):
+        parse_manifest(json.dumps(forged), ID, KEY)
+
+
+def test_with_a_key_neither_another_key_nor_no_seal_is_believed():
+    for text in (render(manifest()), render(manifest(), b"o" * 32)):
+        with pytest.raises(Corrupt) as caught:
+            parse_manifest(text, ID, KEY)
+        assert "seal" in caught.value.why
 
 
 @given(TEXT.filter(bool))
