@@ -9,12 +9,12 @@ from dbctl.errors import Corrupt, Refused
 
 
 def good_backups(folder: BackupFolder, target: Target) -> list[Manifest]:
-    """The manifests of the target's own good backups, the newest first: of its environment, server and database."""
+    """The manifests of the target's own good and whole backups, the newest first: of its environment, server and database."""
     here = (target.environment, target.conninfo.place, target.conninfo.database)
     return [
         one.manifest
         for one in folder.backups()
-        if one.status is Status.GOOD
+        if one.counts
         and one.manifest is not None
         and (one.manifest.environment, one.manifest.host, one.manifest.database) == here
     ]

@@ -25,7 +25,7 @@ from dbctl.backup.encryption import SUFFIX, Encrypter, encrypt
 from dbctl.backup.model import Facts, Member, Progress, Request, Selection
 from dbctl.backup.obstacles import refuse_obstacles
 from dbctl.backup.selection import Chosen, choose_relations
-from dbctl.backup.snapshot import export_snapshot, read_facts, server_version
+from dbctl.backup.snapshot import SIZE, export_snapshot, read_facts, server_version
 from dbctl.backup.staging import MemberFile, Staged
 from dbctl.database import Target
 from dbctl.errors import ToolFailed
@@ -33,7 +33,6 @@ from dbctl.postgres.client import Sink, ToolResult, run_tool
 from dbctl.settings import BackupSettings
 
 FILE_NAME, FOLDER_NAME = "archive.dump", "archive"
-_SIZE = "SELECT pg_database_size(current_database())"
 _POLL_SECONDS = 0.05
 
 
@@ -119,7 +118,7 @@ class Dump:
     async def _jobs(self, session: AsyncSession) -> int:
         if self.request.jobs:
             return self.request.jobs
-        size_bytes = int(await session.scalar(text(_SIZE)) or 0)
+        size_bytes = int(await session.scalar(text(SIZE)) or 0)
         return self.settings.jobs if size_bytes >= self.settings.parallel_above else 1
 
     async def _read(self, session: AsyncSession, client: _Client) -> tuple[Facts, catalog.Marks]:

@@ -139,6 +139,7 @@ def _facts(data: Mapping[str, Any]) -> Facts:
         extensions=tuple(_build(Extension, one) for one in data["extensions"]),
         tables=tuple(_build(TableRows, one) for one in data["tables"]),
         large_objects=_build(LargeObjects, large) if large else None,
+        size_bytes=int(data.get("size_bytes", 0)),
     )
 
 

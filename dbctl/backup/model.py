@@ -68,7 +68,7 @@ class Locale:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the database held in the snapshot that was dumped."""
+    """What the database held in the snapshot that was dumped; ``size_bytes`` is its size on the server's disk."""
 
     locale: Locale
     alembic_revisions: tuple[str, ...]
@@ -76,6 +76,7 @@ class Facts:
     extensions: tuple[Extension, ...]
     tables: tuple[TableRows, ...]
     large_objects: LargeObjects | None = None
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +222,19 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Whether a backup's bytes are those that its manifest describes."""
+    """Whether a backup's bytes are those that its manifest describes, or (``restored``) all that it brings back.
+
+    ``compared`` says what was, in words; ``size_bytes`` were read.
+    """
 
     id: str
     good: bool
     problem: str
     size_bytes: int
     duration_seconds: float
+    restored: bool = False
+    compared: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,3 +251,54 @@ class Restored:
     drop_command: str
     undo_command: str
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What retention says of a backup, and why; ``removed`` once it was."""
+
+    id: str
+    keep: bool
+    reasons: tuple[str, ...]
+    environment: str | None
+    database: str | None
+    size_bytes: int | None
+    removed: bool
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def severity(self) -> int:
+        """As Nagios counts: 0, 1, 2."""
+        return list(Level).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """One database's newest good backup, and when one was last proven; None where there is none."""
+
+    database: str
+    host: str
+    level: Level
+    problem: str
+    newest_id: str | None
+    age_seconds: float | None
+    proven_seconds_ago: float | None
+    size_bytes: int | None
+    good: int
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessReport:
+    """The same of an environment; ``message`` in a line."""
+
+    environment: str
+    level: Level
+    message: str
+    databases: tuple[Freshness, ...]

@@ -27,7 +27,7 @@ _MISSING_ROLES = """
     SELECT wanted FROM unnest(CAST(:names AS text[])) AS wanted
      WHERE wanted NOT IN (SELECT rolname FROM pg_roles)
 """
-_MISSING_EXTENSIONS = """
+MISSING_EXTENSIONS = """
     SELECT wanted FROM unnest(CAST(:names AS text[])) AS wanted
      WHERE wanted NOT IN (SELECT name FROM pg_available_extensions)
 """
@@ -57,7 +57,7 @@ async def check_restore(
         server = (await connection.execute(text(_SERVER), {"name": name})).one()
         roles = await _missing(connection, _MISSING_ROLES, manifest.facts.roles) if owners else []
         extensions = await _missing(
-            connection, _MISSING_EXTENSIONS, [one.name for one in manifest.facts.extensions]
+            connection, MISSING_EXTENSIONS, [one.name for one in manifest.facts.extensions]
         )
     problems += _server_problems(server, manifest)
     if beside and server.owns is not None:

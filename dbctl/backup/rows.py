@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -104,7 +105,7 @@ async def _count(session: AsyncSession, table: Table, major: int, *, digests: bo
     wanted = f"count(*), COALESCE(sum({_hash(table, major)}), 0)" if digests else "count(*), NULL"
     name = f"{quote_identifier(table.schema)}.{quote_identifier(table.name)}"
     statement = f"SELECT {wanted} FROM ONLY {name} AS t"  # noqa: S608 - quoted
-    found = (await (await session.connection()).exec_driver_sql(statement)).one()
+    found: Any = (await (await session.connection()).exec_driver_sql(statement)).one()
     digest = None if found[1] is None else str(found[1])
     return TableRows(table.schema, table.name, int(found[0]), digest)
 

@@ -40,6 +40,7 @@ _ROLES = """
     SELECT DISTINCT r.rolname FROM named JOIN pg_roles AS r ON r.oid = named.role
      WHERE (named.classid, named.objid) NOT IN (SELECT classid, objid FROM member) ORDER BY 1
 """
+SIZE = "SELECT pg_database_size(current_database())"
 _EXTENSIONS = "SELECT extname, extversion FROM pg_extension ORDER BY extname"
 
 
@@ -77,6 +78,7 @@ async def read_facts(
         alembic_revisions=await _alembic_revisions(session),
         roles=tuple(await session.scalars(text(_ROLES))),
         extensions=tuple(Extension(*row) for row in await session.execute(text(_EXTENSIONS))),
+        size_bytes=int(await session.scalar(text(SIZE)) or 0),
         # After what is read by plain names: this changes the session's search_path.
         tables=await count_rows(session, tables, major, digests=digests),
         large_objects=await count_large_objects(session, major, digests=digests) if only is None else None,

@@ -174,8 +174,8 @@ async def _secure(run: Invocation, require_backup: str | None, *, backup: bool) 
     """Take a backup, and see that there is a recent one."""
     if backup:
         from dbctl.backup.create import create_backup
-        from dbctl.cli.backup import open_folder
         from dbctl.cli.output.views import backup as views
+        from dbctl.cli.storage import open_folder
 
         settings = run.loaded.settings.backup
         with run.progress("Dumping", unit="bytes") as progress:
@@ -190,7 +190,7 @@ async def _check_backup(run: Invocation, age: str) -> None:
     from datetime import UTC, datetime
 
     from dbctl.backup.choose import good_backups
-    from dbctl.cli.backup import open_folder
+    from dbctl.cli.storage import open_folder
     from dbctl.errors import Refused
 
     allowed = _age(age)

@@ -39,6 +39,15 @@ class FindingsFormat(StrEnum):
     GITLAB = "gitlab"
 
 
+class MonitorFormat(StrEnum):
+    """How a state is written: the last two are read by monitors."""
+
+    TABLE = "table"
+    JSON = "json"
+    NAGIOS = "nagios"
+    PROMETHEUS = "prometheus"
+
+
 @dataclass(frozen=True, slots=True)
 class Common:
     """What the shared options said, wherever on the command line they stood."""
@@ -92,6 +101,7 @@ EMITTING = {
     "": [],
     "report": [_option("format", Annotated[ReportFormat, _FORMAT], ReportFormat.TABLE), _OUTPUT],
     "list": [_option("format", Annotated[ListFormat, _FORMAT], ListFormat.TABLE), _OUTPUT],
+    "monitor": [_option("format", Annotated[MonitorFormat, _FORMAT], MonitorFormat.TABLE), _OUTPUT],
     "findings": [_option("format", Annotated[FindingsFormat, _FORMAT], FindingsFormat.TABLE), _OUTPUT],
 }
 WRITING = [

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from dbctl.cli.backup import Reference, open_folder
+from dbctl.cli.backup import Reference
 from dbctl.cli.command import Invocation, leaf
+from dbctl.cli.storage import open_folder, open_keyring
 
 
 async def restore(
@@ -53,9 +54,15 @@ async def restore(
             target.conninfo.database, f"puts backup {chosen.id} in the place of {target.conninfo.database}"
         )
     with run.progress("Checking and restoring", unit="bytes") as progress:
-        settings = run.loaded.settings.backup
         done = await restore_backup(
-            target, chosen, settings, beside=beside, owners=not no_owner, progress=progress, say=run.say
+            target,
+            chosen,
+            run.loaded.settings.backup,
+            beside=beside,
+            owners=not no_owner,
+            keyring=open_keyring(run),
+            progress=progress,
+            say=run.say,
         )
     run.emit(done, views.restored, always=True)
 

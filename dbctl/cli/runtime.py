@@ -120,6 +120,11 @@ class Invocation:
         found = 0 if ok else EXIT_FOUND
         self.exit_code = found if reached else Unreachable.exit_code
 
+    def monitored(self, severity: int) -> None:
+        """The exit code of what a monitor asks: 1 where it is critical; Nagios has its own, 1 and 2."""
+        critical = severity > EXIT_FOUND
+        self.exit_code = severity if self.common.format == "nagios" else int(critical)
+
     def progress(
         self, description: str, *, total: int | None = None, unit: str = ""
     ) -> AbstractContextManager[Report]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, TypeAlias
 
-from dbctl.errors import ToolFailed
+from dbctl.errors import Refused, ToolFailed
 from dbctl.postgres.binaries import Binaries, find_server
 from dbctl.postgres.cluster import (
     SUPERUSER,
@@ -82,16 +82,18 @@ def scratch_server(
     options: Mapping[str, str] = _NO_OPTIONS,
     launcher: Launcher | None = None,
     template: Path | None = None,
+    room_bytes: int = 0,
 ) -> Iterator[ScratchServer]:
     """A server of its own for the length of a ``with``; ``options`` are settings of postgresql.conf.
 
-    It starts with what the data folder ``template`` holds, else empty. Blocks for a fraction of a second (two,
-    when an installation is used for the first time).
+    It starts with what the data folder ``template`` holds, else empty, and is where ``room_bytes`` more fit:
+    Refused where they don't. Blocks for a fraction of a second (two, when an installation is used for the
+    first time).
     """
     launcher = launcher or choose_launcher()
     binaries = reachable_binaries(binaries or find_server(major), launcher)
     settings = _settings(options)
-    root = _root(launcher)
+    root = _root(launcher, room_bytes)
     _sweep(root)
     with ExitStack() as stack:
 
@@ -109,7 +111,7 @@ def scratch_server(
         )
 
 
-def _root(launcher: Launcher) -> Path:
+def _root(launcher: Launcher, room_bytes: int) -> Path:
     """Where its folder is: in memory where there is plenty, as a thousand small files are copied at each start.
 
     Who sets TMPDIR decides.
@@ -119,9 +121,17 @@ def _root(launcher: Launcher) -> Path:
         told = next(line for line in Path("/proc/meminfo").read_text().splitlines() if "MemAvailable" in line)
         free = min(disk.f_bavail * disk.f_frsize, int(told.split()[1]) * 1024)
         may_write = os.access(_MEMORY, os.W_OK) and launcher.may_enter(_MEMORY)
-        if "TMPDIR" not in os.environ and free >= _PLENTY_BYTES and may_write:
+        if "TMPDIR" not in os.environ and free >= _PLENTY_BYTES + room_bytes and may_write:
             return _MEMORY
-    return temporary_root(launcher, room=_ROOM_FOR_SOCKET)
+    folder = temporary_root(launcher, room=_ROOM_FOR_SOCKET)
+    disk = os.statvfs(folder)
+    if (free := disk.f_bavail * disk.f_frsize) < room_bytes:
+        raise Refused(
+            "no room for a scratch server",
+            why=f"{folder} has {free >> 20} MB free, {room_bytes >> 20} MB are needed",
+            hint="free some space there, or set TMPDIR to a folder with more",
+        )
+    return folder
 
 
 def _start_empty(start: Callable[[Path], _Started], binaries: Binaries, launcher: Launcher) -> _Started:

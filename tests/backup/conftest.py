@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dbctl.backup.create import create_backup
+from dbctl.backup.encryption import NO_KEYS, Keyring
 from dbctl.backup.folder import BackupFolder
-from dbctl.backup.model import Backup, Restored
+from dbctl.backup.manifest import render
+from dbctl.backup.model import Backup, Request, Restored
 from dbctl.backup.restore import restore_backup
 from dbctl.database import ConnInfo, Target
 from dbctl.database.password import password_source
@@ -56,16 +58,18 @@ class Room:
     target: Target
     folder: BackupFolder
     settings: BackupSettings = field(default_factory=BackupSettings)
+    keyring: Keyring = NO_KEYS
 
     @property
     def conninfo(self) -> ConnInfo:
         return self.target.conninfo
 
-    async def backup(self, **settings: Any) -> Backup:
-        return await create_backup(self.target, self.folder, self.settings.model_copy(update=settings))
+    async def backup(self, request: Request | None = None, **settings: Any) -> Backup:
+        changed = self.settings.model_copy(update=settings)
+        return await create_backup(self.target, self.folder, changed, request)
 
     async def restore(self, backup: Backup, **options: Any) -> Restored:
-        return await restore_backup(self.target, backup, self.settings, **options)
+        return await restore_backup(self.target, backup, self.settings, keyring=self.keyring, **options)
 
     def execute(self, *statements: str) -> list[Any]:
         return execute(self.conninfo, *statements)
@@ -116,6 +120,20 @@ def damage() -> Callable[..., None]:
         file = backup.path / "manifest.json"
         data = json.loads(file.read_text())
         file.write_text(json.dumps({**data, **values}))
+
+    return change
+
+
+@pytest.fixture
+def reseal() -> Callable[..., Backup]:
+    """Write another manifest, as somebody with the key could."""
+
+    def change(room: Room, backup: Backup, **values: Any) -> Backup:
+        assert backup.manifest
+        (backup.path / "manifest.json").write_text(
+            render(replace(backup.manifest, **values), room.folder.key)
+        )
+        return next(one for one in room.folder.backups() if one.id == backup.id)
 
     return change
 

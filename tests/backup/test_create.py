@@ -135,7 +135,7 @@ async def test_a_cancelled_backup_leaves_neither_file_nor_session(room: Room):
 async def test_a_role_that_may_not_read_a_table_gets_no_backup(room: Room):
     with _role(room, "LOGIN") as role:
         weak = replace(room.conninfo, keywords={**room.conninfo.keywords, "user": role})
-        with pytest.raises(Refused, match=r"may not read .*plain"):
+        with pytest.raises(Refused, match=r"may not read app\.alembic_version"):
             await room_on(weak, room.folder.path.parent).backup()
     assert room.folder.backups() == ()
 

@@ -59,7 +59,9 @@ def test_create_gives_the_manifest_as_json(dbctl, conninfo):
     assert made["status"] == "good"
     assert made["manifest"]["database"] == conninfo.database
     assert made["manifest"]["created_at"].endswith("Z")
-    assert {"schema": "public", "name": "users", "rows": 0, "digest": None} in made["manifest"]["facts"]["tables"]
+    assert {"schema": "public", "name": "users", "rows": 0, "digest": None} in made["manifest"]["facts"][
+        "tables"
+    ]
 
 
 def test_list_is_an_array_and_needs_no_database(dbctl, dbctl_alone):

@@ -19,7 +19,13 @@ from dbctl.errors import Failed, UsageError
 View = Callable[[Any], Blocks]
 
 # The formats that have a module of their own; the others are JSON's relatives.
-_MODULES = {"github": "github", "sarif": "sarif", "gitlab": "gitlab"}
+_MODULES = {
+    "github": "github",
+    "sarif": "sarif",
+    "gitlab": "gitlab",
+    "nagios": "monitors",
+    "prometheus": "monitors",
+}
 
 
 def check_output(output: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from dbctl.backup.model import Backup, Manifest, Restored, Status, Summary, Verified
+from dbctl.backup.model import Backup, Manifest, Proof, Restored, Status, Summary, Verified
 from dbctl.cli.output.blocks import Block, Cell, Lines, Style, Table
 
 _STYLES: dict[Status, Style] = {
@@ -13,6 +13,7 @@ _STYLES: dict[Status, Style] = {
     Status.MISSING: "bad",
     Status.DAMAGED: "bad",
     Status.UNREADABLE: "bad",
+    Status.FAILED: "bad",
 }
 _STEP = 1024
 
@@ -34,7 +35,7 @@ def sentence(backup: Backup) -> str:
 
 def backups(listed: Sequence[Summary]) -> Iterator[Block]:
     """One row a backup, the newest first."""
-    headings = ("id", "status", "environment", "database", "created", "size", "problem")
+    headings = ("id", "status", "environment", "database", "created", "size", "proven", "problem")
     rows: list[list[str | Cell]] = [
         [
             one.id,
@@ -43,7 +44,8 @@ def backups(listed: Sequence[Summary]) -> Iterator[Block]:
             one.database or "",
             _moment(one.created_at),
             "" if one.size_bytes is None else size_text(one.size_bytes),
-            one.problem,
+            _moment(one.proven_at),
+            "partial" if one.partial and not one.problem else one.problem,
         ]
         for one in listed
     ]
@@ -60,7 +62,7 @@ def details(backup: Backup) -> Iterator[Block]:
     if backup.manifest is None:
         yield Table(("field", "value"), rows)
         return
-    yield Table(("field", "value"), [*rows, *_fields(backup.manifest)])
+    yield Table(("field", "value"), [*rows, *_fields(backup.manifest), *_proof(backup.proof)])
     tables = [[one.schema, one.name, str(one.rows)] for one in backup.manifest.facts.tables]
     yield Table(("schema", "table", "rows"), tables, right=("rows",))
 
@@ -72,11 +74,13 @@ def verified(results: Sequence[Verified]) -> Iterator[Block]:
             one.id,
             Cell("good", style="good") if one.good else Cell("bad", style="bad"),
             size_text(one.size_bytes),
+            one.compared,
             one.problem,
         ]
         for one in results
     ]
-    yield Table(("id", "result", "read", "problem"), rows, right=("read",))
+    yield Table(("id", "result", "read", "compared", "problem"), rows, right=("read",))
+    yield Lines([Cell(f"note: {note}", style="warning") for one in results for note in one.notes])
 
 
 def restored(done: Restored) -> Iterator[Block]:
@@ -109,11 +113,28 @@ def _fields(manifest: Manifest) -> Iterator[list[str | Cell]]:
     yield ["written by", f"pg_dump {manifest.client_version}, dbctl {manifest.dbctl_version}"]
     yield ["created", f"{_moment(manifest.created_at)}, in {manifest.duration_seconds:.1f} s"]
     yield ["archive", f"{manifest.archive}, {size_text(manifest.size_bytes)}, {manifest.compression}"]
+    if manifest.encrypted_to:
+        yield ["encrypted to", ", ".join(manifest.encrypted_to)]
+    if chosen := manifest.selection:
+        parts = [("tables", chosen.tables), ("schemas", chosen.schemas), ("without", chosen.excluded)]
+        said = "; ".join(f"{name} {', '.join(names)}" for name, names in parts if names)
+        yield ["partial", Cell(said, style="warning")]
     yield ["sha256", manifest.sha256]
     yield ["alembic", ", ".join(facts.alembic_revisions) or "none"]
     yield ["extensions", ", ".join(f"{one.name} {one.version}" for one in facts.extensions)]
     yield ["roles", ", ".join(facts.roles)]
     for note in manifest.notes:
+        yield ["note", Cell(note, style="warning")]
+
+
+def _proof(proof: Proof | None) -> Iterator[list[str | Cell]]:
+    if proof is None:
+        yield ["proof", "none yet: `dbctl backup verify --restore`"]
+        return
+    result = "good" if proof.good else "; ".join(proof.problems)
+    style: Style = "good" if proof.good else "bad"
+    yield ["proof", Cell(f"{_moment(proof.checked_at)}: {result} ({proof.compared})", style=style)]
+    for note in proof.notes:
         yield ["note", Cell(note, style="warning")]
 
 

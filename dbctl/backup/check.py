@@ -1,0 +1,45 @@
+"""Checks several backups one after the other: their bytes, or what they restore to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dbctl.backup.archive import Archive
+from dbctl.backup.encryption import Keyring
+from dbctl.backup.folder import BackupFolder
+from dbctl.backup.model import Backup, Progress, Verified
+from dbctl.backup.verify import verify_and_note
+from dbctl.settings import Loaded
+
+
+async def check_backups(
+    folder: BackupFolder,
+    backups: Sequence[Backup],
+    loaded: Loaded,
+    *,
+    restore: bool,
+    keyring: Keyring,
+    progress: Progress,
+) -> list[Verified]:
+    """``restore`` proves those that can be: a partial one, or one without a manifest, is only read."""
+    return [
+        await _check(folder, one, loaded, restore=restore, keyring=keyring, progress=progress)
+        for one in backups
+    ]
+
+
+async def _check(
+    folder: BackupFolder,
+    backup: Backup,
+    loaded: Loaded,
+    *,
+    restore: bool,
+    keyring: Keyring,
+    progress: Progress,
+) -> Verified:
+    whole = backup.manifest is not None and backup.manifest.selection is None
+    if not restore or not whole:
+        return await verify_and_note(folder, backup, progress=progress)
+    from dbctl.backup.proof import prove_backup
+
+    return await prove_backup(folder, Archive(backup, keyring), loaded, progress=progress)

@@ -1,0 +1,73 @@
+"""Whether there is a backup that one can rely on, from what lies in the storage alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+
+from dbctl.backup.folder import BackupFolder
+from dbctl.backup.model import Backup, Freshness, FreshnessReport, Level
+
+_TOLERANCE_SECONDS = 3600
+
+
+def check_freshness(
+    folder: BackupFolder, environment: str, now: datetime, *, max_age: float, max_unproven: float
+) -> FreshnessReport:
+    """The environment's newest good and newest proven backup of each database; seconds, 0 sets no limit.
+
+    Asks no database: a run that never happened is seen as well. Without any backup that is critical.
+    """
+    groups: dict[tuple[str, str], list[Backup]] = defaultdict(list)
+    for one in folder.backups():
+        if one.manifest and one.manifest.environment == environment:
+            groups[one.manifest.host, one.manifest.database].append(one)
+    checks = [
+        _check(host, database, group, now, max_age=max_age, max_unproven=max_unproven)
+        for (host, database), group in sorted(groups.items())
+    ]
+    problems = [one.problem for one in checks if one.problem]
+    level = max((one.level for one in checks), key=lambda one: one.severity, default=Level.CRITICAL)
+    message = "; ".join(problems) or ("all is well" if checks else f"no backup of {environment} at all")
+    return FreshnessReport(environment, level, message, tuple(checks))
+
+
+def _check(
+    host: str, database: str, group: list[Backup], now: datetime, *, max_age: float, max_unproven: float
+) -> Freshness:
+    good = [one for one in group if one.counts]
+    proven = max((one.proven_at for one in good if one.proven_at), default=None)
+    newest = good[0].manifest if good else None
+    age = (now - newest.created_at).total_seconds() if newest else None
+    unproven = (now - proven).total_seconds() if proven else None
+    level, problem = Level.OK, ""
+    if age is None:
+        level, problem = Level.CRITICAL, f"{database}: no good backup"
+    elif max_age and age > max_age:
+        level, problem = Level.CRITICAL, f"{database}: the newest good backup is {_hours(age)} old"
+    elif max_unproven and unproven is None:
+        level, problem = Level.CRITICAL, f"{database}: no backup was ever proven to restore"
+    elif max_unproven and unproven is not None and unproven > max_unproven:
+        level, problem = Level.CRITICAL, f"{database}: the last proof is {_hours(unproven)} old"
+    elif age < -_TOLERANCE_SECONDS:
+        level, problem = Level.WARNING, f"{database}: the newest backup is from the future: a clock is wrong"
+    elif bad := sum(
+        not one.counts and one.manifest is not None and not one.manifest.selection for one in group
+    ):
+        level, problem = Level.WARNING, f"{database}: {bad} backups are not good: `dbctl backup list`"
+    return Freshness(
+        database=database,
+        host=host,
+        level=level,
+        problem=problem,
+        newest_id=newest.id if newest else None,
+        age_seconds=age,
+        proven_seconds_ago=unproven,
+        size_bytes=newest.size_bytes if newest else None,
+        good=len(good),
+    )
+
+
+def _hours(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} d"  # noqa: PLR2004 - three days
