@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-from dbctl.errors import Corrupt, Refused, SettingsError, ToolMissing
+from dbctl.errors import Corrupt, DbctlError, Failed, Refused, SettingsError, ToolMissing
 
 SUFFIX = ".age"
 _CHUNKS = 4
@@ -168,15 +168,25 @@ class Encrypter:
             await self._task
 
     def _encrypt(self) -> None:
-        _age().encrypt_io(self._channel, _Writer(self._write), self._recipients)
+        age, writer = _age(), _Writer(self._write)
+        try:
+            age.encrypt_io(self._channel, writer, self._recipients)
+        except age.EncryptError as error:
+            # Its own error says in one line what ours, such as a full disk, says with a hint.
+            raise writer.failure or Failed("the backup can't be encrypted", why=str(error)) from None
 
 
 class _Writer:
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
+        self.failure: DbctlError | None = None
 
     def write(self, chunk: bytes) -> int:
-        self._write(bytes(chunk))
+        try:
+            self._write(bytes(chunk))
+        except DbctlError as error:
+            self.failure = error
+            raise
         return len(chunk)
 
     def flush(self) -> None:

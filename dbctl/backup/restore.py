@@ -15,9 +15,7 @@ from dbctl.backup.alongside import time_limit
 from dbctl.backup.archive import Archive
 from dbctl.backup.compare import compare_rows
 from dbctl.backup.connections import at, find_maintenance, patient
-from dbctl.backup.encryption import NO_KEYS, Keyring
-from dbctl.backup.folder import readable
-from dbctl.backup.model import Backup, Facts, Manifest, Progress, Restored, Say, ignore
+from dbctl.backup.model import Facts, Manifest, Progress, Restored, Say, ignore
 from dbctl.backup.naming import new_id, side_name
 from dbctl.backup.new_database import drop_leftovers, name_in_the_making, new_database
 from dbctl.backup.pg_restore import fill_database
@@ -45,12 +43,11 @@ class _Names:
 
 async def restore_backup(
     target: Target,
-    backup: Backup,
+    archive: Archive,
     settings: BackupSettings,
     *,
     beside: str | None = None,
     owners: bool = True,
-    keyring: Keyring = NO_KEYS,
     progress: Progress = ignore,
     say: Say = ignore,
 ) -> Restored:
@@ -63,16 +60,15 @@ async def restore_backup(
     started = time.monotonic()
     name = beside or target.conninfo.database
     async with time_limit(settings.timeout, "the restore"):
-        await ensure_intact(backup, progress=progress)
+        await ensure_intact(archive.backup, progress=progress)
         maintenance = await find_maintenance(target)
         async with (
             patient(maintenance) as database,
             database.connect() as connection,
             advisory_lock(connection, f"dbctl restore {name}"),
         ):
-            archive = Archive(backup, keyring)
             kept, notes = await _restore(target, maintenance, archive, beside, owners=owners, say=say)
-    return _told(maintenance, readable(backup), name, kept, notes=notes, started=started)
+    return _told(maintenance, archive.manifest, name, kept, notes=notes, started=started)
 
 
 async def _restore(

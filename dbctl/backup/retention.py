@@ -67,15 +67,13 @@ def _reasons(group: Sequence[Backup], keep: Keep, now: datetime) -> dict[str, li
         found[one.id].append("from the future: a clock was wrong")
     # These take nobody's place: what a jumping clock made must not push out what is real.
     real = group[len(future) :]
-    for kept, reason in _kept(real, keep):
-        found[kept.id].append(reason)
+    for one, reason in _kept(real, keep):
+        found[one.id].append(reason)
     proven = [one for one in group if one.proven_at]
-    for one, reason in (
-        (real[:1] or group[:1], "the newest good one"),
-        (proven[:1], "the newest proven one"),
-    ):
-        for newest in one:
-            found[newest.id].append(reason)
+    pillars = {"the newest good one": real[:1] or group[:1], "the newest proven one": proven[:1]}
+    for why, newest in pillars.items():
+        for one in newest:
+            found[one.id].append(why)
     return found
 
 

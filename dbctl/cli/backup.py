@@ -51,17 +51,12 @@ async def create(
     from dbctl.backup.model import Request, Selection
     from dbctl.cli.output.views import backup as views
 
-    selection = Selection(tuple(table or ()), tuple(schema or ()), tuple(exclude or ()))
-    target, folder, keyring = await run.target(direct=True), open_folder(run), open_keyring(run)
+    wanted = Selection(tuple(table or ()), tuple(schema or ()), tuple(exclude or ()))
+    request, keyring = Request(wanted, jobs, digests), open_keyring(run)
+    target, folder = await run.target(direct=True), open_folder(run)
     with run.progress("Dumping", unit="bytes") as progress:
         made = await make_backup(
-            target,
-            folder,
-            Request(selection, jobs, digests),
-            prove=prove,
-            keyring=keyring,
-            progress=progress,
-            say=run.say,
+            target, folder, request, prove=prove, keyring=keyring, progress=progress, say=run.say
         )
     run.say(views.sentence(made))
     run.emit(made, views.created)

@@ -41,6 +41,7 @@ async def restore(
 
     Example: dbctl restore latest --as copy
     """
+    from dbctl.backup.archive import Archive
     from dbctl.backup.choose import choose_backup
     from dbctl.backup.restore import restore_backup
     from dbctl.cli.output.views import backup as views
@@ -53,16 +54,10 @@ async def restore(
         run.ask_name(
             target.conninfo.database, f"puts backup {chosen.id} in the place of {target.conninfo.database}"
         )
+    settings, archive = run.loaded.settings.backup, Archive(chosen, open_keyring(run))
     with run.progress("Checking and restoring", unit="bytes") as progress:
         done = await restore_backup(
-            target,
-            chosen,
-            run.loaded.settings.backup,
-            beside=beside,
-            owners=not no_owner,
-            keyring=open_keyring(run),
-            progress=progress,
-            say=run.say,
+            target, archive, settings, beside=beside, owners=not no_owner, progress=progress, say=run.say
         )
     run.emit(done, views.restored, always=True)
 

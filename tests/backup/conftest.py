@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dbctl.backup.archive import Archive
 from dbctl.backup.create import create_backup
 from dbctl.backup.encryption import NO_KEYS, Keyring
 from dbctl.backup.folder import BackupFolder
@@ -69,7 +70,7 @@ class Room:
         return await create_backup(self.target, self.folder, changed, request)
 
     async def restore(self, backup: Backup, **options: Any) -> Restored:
-        return await restore_backup(self.target, backup, self.settings, keyring=self.keyring, **options)
+        return await restore_backup(self.target, Archive(backup, self.keyring), self.settings, **options)
 
     def execute(self, *statements: str) -> list[Any]:
         return execute(self.conninfo, *statements)

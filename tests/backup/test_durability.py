@@ -15,6 +15,7 @@ from dbctl.backup.connections import patient
 from dbctl.backup.folder import BackupFolder
 from dbctl.backup.naming import is_side_name, new_id, side_name
 from dbctl.errors import Busy, ToolFailed
+from dbctl.postgres.client import run_tool
 from tests.backup.conftest import Room
 from tests.backup.test_folder import write
 from tests.backup.test_manifest import NOW
@@ -76,7 +77,7 @@ def test_databases_that_share_the_beginning_of_a_long_name_are_told_apart():
 async def test_the_dump_is_of_the_snapshot_whatever_happens_before_pg_dump_begins(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ):
-    really = dump.run_tool
+    really = run_tool
 
     async def later(tool, *arguments, **options):
         room.execute("DELETE FROM plain")

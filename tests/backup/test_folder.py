@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> BackupFolder:
 def write(folder: BackupFolder, number: int = 0, **changes: object) -> Backup:
     """A backup without PostgreSQL; a higher number is newer."""
     backup_id = f"20261122T1715{number:02}Z-{number:06x}"
-    one = manifest(id=backup_id, created_at=NOW + timedelta(seconds=number), **changes)
+    one = manifest(**{"id": backup_id, "created_at": NOW + timedelta(seconds=number), **changes})
     with folder.locked(), folder.stage(backup_id) as staged:
         with staged.member("archive.dump") as archive:
             archive.write(b"12345")
