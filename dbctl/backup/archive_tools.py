@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbctl.errors import Busy, DbctlError, Refused, ToolFailed
-from dbctl.postgres.binaries import find_client
+from dbctl.postgres.binaries import find_client, program_version
 from dbctl.postgres.client import run_tool
 
 _FALLBACK = "gzip:1"
-_VERSION = re.compile(r"\d+(?:\.\d+)*")
 # A socket folder that can't exist: a client gets as far as its options are good, and no further.
 _NOWHERE = {"PGHOST": "/dev/null"}
 # What the server says of a row that does not fit into the largest piece of its memory.
@@ -37,12 +36,7 @@ class Tool:
 async def choose_tool(name: str, server_major: int) -> Tool:
     """The program for a server of that major. Raises ToolMissing where there are only older ones."""
     path = await asyncio.to_thread(find_client, name, server_major)
-    output = bytearray()
-    await run_tool(path, "--version", environment={}, sink=output.extend)
-    number = _VERSION.search(output.decode())
-    if number is None:
-        raise ToolFailed(f"{name} tells no version", why=output.decode(errors="replace").strip()[:100])
-    return Tool(path, number[0])
+    return Tool(path, program_version(path))
 
 
 async def choose_compression(pg_dump: Tool, wish: str) -> tuple[str, tuple[str, ...]]:

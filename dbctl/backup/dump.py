@@ -88,7 +88,7 @@ class Dump:
                     archive, result = await self._dump_file(client)
                 self._writing.set()
                 facts, marks = await reading
-        roles, notes = await server_wide.dump_globals(self.target, client.major, self.settings)
+        roles, notes = await server_wide.dump_globals(self.target, client.pg_dump, self.settings)
         members = [*archive, self._small(catalog.MEMBER_NAME, catalog.render_marks(marks))]
         members += [self._small(server_wide.MEMBER_NAME, roles)] if roles else []
         return Dumped(

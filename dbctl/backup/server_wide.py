@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dbctl.backup.archive_tools import choose_tool, dbname_argument
+from dbctl.backup.archive_tools import Tool, dbname_argument
 from dbctl.database import Target
 from dbctl.errors import ToolFailed, ToolMissing
 from dbctl.postgres.client import run_tool
@@ -11,7 +11,9 @@ from dbctl.settings import BackupSettings
 MEMBER_NAME = "globals.sql"
 
 
-async def dump_globals(target: Target, major: int, settings: BackupSettings) -> tuple[bytes, tuple[str, ...]]:
+async def dump_globals(
+    target: Target, pg_dump: Tool, settings: BackupSettings
+) -> tuple[bytes, tuple[str, ...]]:
     """What `pg_dumpall --globals-only` says, and a note where it can't.
 
     Without the hashes of passwords, which only a superuser may read, unless the settings ask for them;
@@ -21,9 +23,8 @@ async def dump_globals(target: Target, major: int, settings: BackupSettings) -> 
     conninfo = await target.with_password()
     options = () if settings.role_passwords else ("--no-role-passwords",)
     try:
-        pg_dumpall = await choose_tool("pg_dumpall", major)
         await run_tool(
-            pg_dumpall.path,
+            pg_dump.path.with_name("pg_dumpall"),
             "--globals-only",
             "--no-password",
             f"--lock-wait-timeout={round(settings.lock_wait * 1000)}",

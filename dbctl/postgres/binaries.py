@@ -89,7 +89,7 @@ def find_client(tool: str, server_major: int) -> Path:
     versions = {
         program: int(version.partition(".")[0])
         for folder, _ in _installations()
-        if (version := _version(program := folder / tool))
+        if (version := program_version(program := folder / tool))
     }
     fitting = [program for program, major in versions.items() if major >= server_major]
     if fitting:
@@ -107,13 +107,17 @@ def _servers() -> Iterator[Binaries]:
     seen: set[Path] = set()
     for folder, origin in _installations():
         program = folder / "postgres"
-        if (folder / "initdb").is_file() and program.resolve() not in seen and (version := _version(program)):
+        if (
+            (folder / "initdb").is_file()
+            and program.resolve() not in seen
+            and (version := program_version(program))
+        ):
             seen.add(program.resolve())
             yield Binaries(folder, version, origin)
 
 
 def _server_in(folder: Path) -> Binaries:
-    version = _version(folder / "postgres")
+    version = program_version(folder / "postgres")
     if not version:
         raise ToolMissing(
             f"no PostgreSQL server in {folder}",
@@ -160,7 +164,7 @@ def _from_pg_config() -> tuple[tuple[Path, str], ...]:
 
 
 @cache
-def _version(program: Path) -> str:
+def program_version(program: Path) -> str:
     """The program's version; empty if it does not run, or is Debian's wrapper for another one."""
     if not os.access(program, os.X_OK) or program.resolve().name == "pg_wrapper":
         return ""

@@ -303,7 +303,9 @@ async def test_a_newer_client_restores_into_an_older_server(
 ):
     with made_database(versions(15)) as conninfo:
         newer = [
-            one for one in binaries._installations() if binaries._version(one[0] / "pg_dump").startswith("17")
+            one
+            for one in binaries._installations()
+            if binaries.program_version(one[0] / "pg_dump").startswith("17")
         ]
         monkeypatch.setattr(binaries, "_installations", lambda: iter(newer))
         execute(conninfo, *VARIETY)
