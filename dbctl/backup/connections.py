@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
+from sqlalchemy import event
+
+from dbctl.backup.alongside import breakable
 from dbctl.database import Database, Target
 from dbctl.errors import DbctlError, Failed, NoSuchDatabase, WrongPassword
 
@@ -16,7 +20,12 @@ _CANDIDATES = ("postgres", "template1")
 async def patient(target: Target) -> AsyncIterator[Database]:
     """The target's Database without time limits of its own: backup.timeout is the one that counts."""
     async with target.open(statement_timeout=0, command_timeout=0, idle_in_transaction_timeout=0) as database:
+        event.listen(database.engine.sync_engine, "connect", _breakable)
         yield database
+
+
+def _breakable(connection: Any, _record: object) -> None:
+    breakable(connection.driver_connection.terminate)
 
 
 def at(target: Target, database: str) -> Target:

@@ -58,12 +58,6 @@ async def fill_database(
             accept=frozenset({0, 1}) if tolerant else frozenset({0}),
         )
     except ToolFailed as error:
-        failed = ToolFailed(error.message, why=_first(error), hint=_HINT)
+        failed = ToolFailed(error.message, why=error.why, hint=_HINT)
         failed.said = error.said
         raise failed from error
-
-
-def _first(error: ToolFailed) -> str:
-    """Of several workers one runs into it, and the others say last that they had to go."""
-    lines = [line.partition("error: ")[2] for line in error.said.splitlines() if "error: " in line]
-    return lines[0] if lines else error.why

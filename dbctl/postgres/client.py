@@ -28,6 +28,7 @@ TAIL_BYTES = 8 << 10
 GRACE_SECONDS = 5.0
 NOT_FOUND = 127
 _SERIOUS = re.compile(r"error: |ERROR: |FATAL: |PANIC: ")
+_ECHO = "a worker process died"
 
 Sink: TypeAlias = Callable[[bytes], Awaitable[None] | None]
 Source: TypeAlias = bytes | BinaryIO | AsyncIterable[bytes]
@@ -230,6 +231,7 @@ def _reason(name: str, result: ToolResult) -> str:
     if result.returncode < 0:
         return f"ended by {signal.Signals(-result.returncode).name}"
     lines = [line for line in result.stderr_tail.splitlines() if line.strip()]
-    serious = [line for line in lines if _SERIOUS.search(line)]
+    # Of several workers one says why it ended, and the first process only that it did.
+    serious = [line for line in lines if _SERIOUS.search(line) and _ECHO not in line]
     last = (serious or lines or [f"exit code {result.returncode}, and it said nothing"])[-1]
     return last.strip().removeprefix(f"{name}: ").removeprefix("error: ")
