@@ -26,6 +26,7 @@ from dbctl.postgres.tasks import surely
 CHUNK_BYTES = 1 << 20
 TAIL_BYTES = 8 << 10
 GRACE_SECONDS = 5.0
+_PAUSE_SECONDS = 0.004
 NOT_FOUND = 127
 _SERIOUS = re.compile(r"error: |ERROR: |FATAL: |PANIC: ")
 _ECHO = "a worker process died"
@@ -149,7 +150,7 @@ async def _feed(process: Process, source: Source | None) -> None:
 async def _drain(pipe: BinaryIO, sink: Sink, chunk_bytes: int) -> None:
     """Hand on what comes, gathered to chunks of that size: a quick program's writes are small."""
     gathered = bytearray()
-    while piece := await _read(pipe):
+    while piece := await _read(pipe, pause=_PAUSE_SECONDS if chunk_bytes > 1 else 0):
         gathered += piece
         if len(gathered) >= chunk_bytes:
             await _hand_on(sink, gathered)
@@ -165,12 +166,15 @@ async def _hand_on(sink: Sink, gathered: bytearray) -> None:
     await asyncio.sleep(0)
 
 
-async def _read(pipe: BinaryIO) -> bytes:
+async def _read(pipe: BinaryIO, *, pause: float) -> bytes:
     while True:
         try:
             return os.read(pipe.fileno(), CHUNK_BYTES)
         except BlockingIOError:
             await _readable(pipe)
+            if pause:
+                # Let the pipe fill: to wake up for each of pg_dump's small writes costs more than to hash them.
+                await asyncio.sleep(pause)
 
 
 async def _readable(pipe: BinaryIO) -> None:
