@@ -71,12 +71,14 @@ class Left:
     """What a revision in flight leaves: ``heads`` is what the database says now, None: it can't be asked.
 
     ``committed``: part of it stays; ``noted`` are its statements that are known to be done, None: nobody knows.
+    ``backfill`` says how far the one has come that it was at, else empty.
     """
 
     heads: tuple[str, ...] | None
     committed: bool
     noted: int | None = None
     direction: Direction = Direction.UP
+    backfill: str = ""
 
 
 def revision_error(error: BaseException, step: Step, environment: Environment, left: Left) -> DbctlError:
@@ -104,7 +106,8 @@ def what_is_left(left: Left) -> str:
         return f"rolled back; {where}"
     if left.noted is not None:
         done = {0: "nothing is", 1: "statement 1 is"}.get(left.noted, f"statements 1 to {left.noted} are")
-        return f"half applied: {done} done and noted, the rest was rolled back; {where}"
+        filled = f"; {left.backfill}, which stays" if left.backfill else ""
+        return f"half applied: {done} done and noted, the rest was rolled back{filled}; {where}"
     return f"it committed in between, so it may be half applied; {where}"
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 UNRECORDED = "dbctl_unrecorded"
 UNNOTED = "dbctl_unnoted"
+# In a connection's info: what a runner wants to be told of a backfill's progress by.
+BACKFILL_LISTENER = "dbctl_backfill_listener"
 
 
 @contextmanager

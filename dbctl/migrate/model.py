@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from dbctl.migrate.backfilling.model import Progress
 from dbctl.migrate.rules.model import Finding
 
 
@@ -190,7 +191,15 @@ class Building:
     waits_for: Blocking | None = None
 
 
-Event = Waiting | Retrying | Resumed | Repaired | Building
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """How far a backfill of the revision has come."""
+
+    revision: str
+    progress: Progress
+
+
+Event = Waiting | Retrying | Resumed | Repaired | Building | Filling
 
 
 @dataclass(frozen=True, slots=True)

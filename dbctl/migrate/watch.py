@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 
 from dbctl.migrate.autocommit import commits_alone
+from dbctl.migrate.marks import BACKFILL_LISTENER
 from dbctl.migrate.patience import Kind, Limits, Patience, kind_of
 
 if TYPE_CHECKING:
+    from dbctl.migrate.backfilling.model import Progress
     from dbctl.migrate.runner.scribe import Scribe
 
 APPLICATION = "dbctl migrate"
@@ -60,6 +62,8 @@ class Watch:
         self.locked_seconds = 0.0
         # While Alembic writes the version row there is nothing to be decided.
         self.is_between = False
+        # How far the backfill has come that a revision runs.
+        self.backfill: Progress | None = None
         self._committing = False
 
     @contextmanager
@@ -94,7 +98,11 @@ class Watch:
         # Else the session would start inside a transaction, and autocommit_block() could not begin one.
         connection.commit()
         record.info[_LIMITS] = None
+        record.info[BACKFILL_LISTENER] = self._filled
         self.backends.add(record.info[_BACKEND])
+
+    def _filled(self, progress: Progress) -> None:
+        self.backfill = progress
 
     def _closed(self, _connection: Any, record: Any) -> None:
         # Its pid may soon be somebody else's.

@@ -20,7 +20,7 @@ from dbctl.migrate.backfilling.key import Key, read_key
 from dbctl.migrate.backfilling.model import Progress
 from dbctl.migrate.backfilling.pace import Limits, Pace
 from dbctl.migrate.backfilling.position import Position, Positions
-from dbctl.migrate.marks import unnoted, unrecorded
+from dbctl.migrate.marks import BACKFILL_LISTENER, unnoted, unrecorded
 from dbctl.postgres.identifiers import quote_if_needed
 
 _LOG = logging.getLogger("alembic.runtime.migration.dbctl")
@@ -97,7 +97,7 @@ def _fill(
     with context.autocommit_block():
         with unrecorded(connection):
             key, rows = read_key(connection, written)
-        teller = _Teller(written, rows, progress)
+        teller = _Teller(written, rows, progress, connection.info.get(BACKFILL_LISTENER))
         walk = _Walk(connection, target, key, change, positions, name or _name(change, connection), teller)
         position = walk.run(limits)
     if position is not None:
@@ -107,11 +107,12 @@ def _fill(
 
 @dataclass(slots=True)
 class _Teller:
-    """Counts, and tells of it: to a callback each time, to the log every few seconds."""
+    """Counts, and tells of it: to a callback and the runner each time, to the log every few seconds."""
 
     table: str
     table_rows: int | None
     callback: Tell | None
+    runner: Tell | None
     started: float = field(default_factory=time.monotonic)
     said: float = field(default_factory=time.monotonic)
     changed_rows: int = 0
@@ -119,8 +120,6 @@ class _Teller:
     def tell(self, walked_rows: int, pace: Pace, waits_for: str = "") -> None:
         now = time.monotonic()
         is_due = now - self.said >= _SAY_EVERY_SECONDS
-        if not (is_due or self.callback):
-            return
         progress = Progress(
             self.table,
             walked_rows,
@@ -131,8 +130,8 @@ class _Teller:
             now - self.started,
             waits_for,
         )
-        if self.callback:
-            self.callback(progress)
+        for listener in filter(None, (self.callback, self.runner)):
+            listener(progress)
         if is_due:
             self.said = now
             _LOG.info("%s", progress)

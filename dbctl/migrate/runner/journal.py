@@ -126,6 +126,7 @@ class Journal:
         self._commits_before = self._watch.commits
         if not again:
             self._watch.locked_seconds, self.retries = 0.0, 0
+            self._watch.backfill = None
             self._started = time.monotonic()
             self._progress(self._in_flight)
 
@@ -198,6 +199,7 @@ class Journal:
             committed=self.half_applied,
             noted=None if self._scribe.is_unnoted else self._scribe.done,
             direction=direction,
+            backfill=str(self._watch.backfill or ""),
         )
 
     @property

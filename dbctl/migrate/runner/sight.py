@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dbctl.migrate.model import Blocking, Building, Event, Waiting
+from dbctl.migrate.model import Blocking, Building, Event, Filling, Waiting
 from dbctl.migrate.watch import Watch
 from dbctl.postgres.masking import mask_literals
 
 LOOK_SECONDS = 0.5
+_FILLING_SECONDS = 5.0
 # Without the rights of pg_read_all_stats all but pid and role are NULL for the sessions of other roles.
 _SESSION = """
 a.pid, coalesce(a.usename, '') AS role, coalesce(a.application_name, '') AS application,
@@ -60,10 +61,12 @@ class Sight:
         self._hear = hear
         self._told: Collection[int] = ()
         self._starts: dict[int, Any] = {}
+        self._filling_told = time.monotonic()
         self.blockers: tuple[Blocking, ...] = ()
 
     async def look(self) -> None:
         """One look, from pg_blocking_pids, pg_stat_activity and pg_stat_progress_create_index; tells what is new."""
+        self._look_at_backfill()
         pids = {"pids": list(self._watch.backends)}
         if not pids["pids"]:
             return
@@ -77,6 +80,12 @@ class Sight:
         for row in await self._guard.execute(text(_BUILDING), pids):
             waits_for = None if row.pid is None else _blocking(row)
             self._hear(Building(self._revision(), row.table_name, row.phase, row.done, row.total, waits_for))
+
+    def _look_at_backfill(self) -> None:
+        progress = self._watch.backfill
+        if progress is not None and time.monotonic() - self._filling_told >= _FILLING_SECONDS:
+            self._filling_told = time.monotonic()
+            self._hear(Filling(self._revision(), progress))
 
     def forget(self) -> None:
         """Another revision is in flight."""

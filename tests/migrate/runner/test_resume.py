@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dbctl.errors import MigrationFailed, Refused
-from dbctl.migrate.model import Event, Repaired, Resumed
+from dbctl.migrate.model import Event, Filling, Repaired, Resumed
 from dbctl.migrate.runner import RunOptions, down, stamp, up
 from tests.fixtures.database import execute
 from tests.migrate.conftest import quiet, tables
@@ -306,6 +306,27 @@ async def test_data_is_never_changed_twice_by_code_that_goes_another_way(project
     assert await resumes(here, rerun="a") == []
     assert execute(here.address, "SELECT n FROM t") == [(2,)]
     await fails(here, "is not half applied", Refused, rerun="a")
+
+
+async def test_how_far_a_backfill_is_can_be_followed_and_stands_in_the_error(project, monkeypatch):
+    monkeypatch.setattr("dbctl.migrate.runner.sight._FILLING_SECONDS", 0)
+    here = project(
+        a="""
+        from dbctl.migrate import backfill
+
+        op.execute("CREATE TABLE t AS SELECT i AS id, 0 AS n FROM generate_series(1, 30) i")
+        op.execute("ALTER TABLE t ADD PRIMARY KEY (id)")
+        slowly = sa.text("id / (25 - id) IS NOT NULL AND pg_sleep(0.05) IS NOT NULL")
+        backfill(op, "t", set={"n": sa.column("n") + 1}, where=slowly, batch_rows=2, batch_seconds=0.1)
+        """,
+    )
+    heard: list[Event] = []
+    error = await fails(here, "division by zero", hear=heard.append)
+    followed = [event.progress.walked_rows for event in heard if isinstance(event, Filling)]
+    assert followed
+    assert followed == sorted(followed)
+    (done,) = execute(here.address, "SELECT count(*) FROM t WHERE n = 1")[0]
+    assert f"backfill of t: {done} of about 30 rows walked, {done} changed, which stays" in error.why
 
 
 async def test_the_other_direction_waits_and_a_stamp_forgets(project):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dbctl.migrate.model import Blocking, Building, Event, Repaired, Resumed, Retrying, Waiting
+from dbctl.migrate.model import Blocking, Building, Event, Filling, Repaired, Resumed, Retrying, Waiting
 
 _NAMED = 3
 _STEP_PERCENT = 10
@@ -24,6 +24,8 @@ def line(event: Event) -> str:
             return _resumed(event)
         case Repaired():
             return f"{event.revision}: dropped {event.index}, which a CONCURRENTLY had left INVALID"
+        case Filling():
+            return f"{event.revision}: {event.progress}"
         case Building():
             return _building(event)
 
