@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, event
 from dbctl.migrate.autocommit import commits_alone
 from dbctl.migrate.marks import BACKFILL_LISTENER
 from dbctl.migrate.patience import Kind, Limits, Patience, kind_of
+from dbctl.migrate.raw_cursors import hear_cursors, overheard
 
 if TYPE_CHECKING:
     from dbctl.migrate.backfilling.model import Progress
@@ -100,6 +102,8 @@ class Watch:
         record.info[_LIMITS] = None
         record.info[BACKFILL_LISTENER] = self._filled
         self.backends.add(record.info[_BACKEND])
+        if self.scribe:
+            hear_cursors(connection, partial(self.scribe.raw, connection))
 
     def _filled(self, progress: Progress) -> None:
         self.backfill = progress
@@ -109,10 +113,11 @@ class Watch:
         self.backends.discard(record.info.get(_BACKEND))
 
     def _before(
-        self, connection: Connection, _cursor: Any, sql: str, parameters: Any, context: Any, _many: bool
+        self, connection: Connection, cursor: Any, sql: str, parameters: Any, context: Any, _many: bool
     ) -> tuple[str, Any]:
         if _LIMITS not in connection.info:
             return sql, parameters
+        overheard(cursor)
         if self.stopped:
             raise Stopped
         self._committing = False
@@ -193,6 +198,6 @@ class Watch:
 
 
 def _set_limits(connection: Connection, wanted: Limits) -> None:
-    with closing(connection.connection.cursor()) as cursor:
+    with closing(overheard(connection.connection.cursor())) as cursor:
         cursor.execute(_LIMIT.format(lock_ms=wanted.lock_ms, statement_ms=wanted.statement_ms))
     connection.info[_LIMITS] = wanted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -16,21 +15,14 @@ from dbctl.migrate.autocommit import commits_alone, is_left, is_open
 from dbctl.migrate.marks import UNNOTED
 from dbctl.migrate.model import Direction, Event, Repaired, Resumed
 from dbctl.migrate.runner.pending import Open, Running, Unread
-from dbctl.migrate.runner.replay import Replay, in_its_place
+from dbctl.migrate.runner.reading import Reader, is_urgent, savepoint_left, savepoint_set
+from dbctl.migrate.runner.replay import Replay, in_its_place, unclear
 from dbctl.migrate.runner.steps import Noted, Step, StepsTable, digest
 from dbctl.migrate.trace.asking import Asking
 
 if TYPE_CHECKING:
-    from dbctl.migrate.runner.acts import Act, Memory
+    from dbctl.migrate.runner.acts import Act
 
-_TO_SAVEPOINT = re.compile(
-    r"rollback\s+(?:work\s+|transaction\s+)?to\s+(?:savepoint\s+)?(\S+)", re.IGNORECASE
-)
-_SAVEPOINT = re.compile(r"^\s*savepoint\s+([^\s;]+)", re.IGNORECASE)
-_EAGER = re.compile(
-    r"\b(commit|rollback|savepoint|release|abort|begin|start|end|prepare|concurrently|reindex|if\s+not\s+exists)\b",
-    re.IGNORECASE,
-)
 # Of a loop that changes row by row nobody wants to keep the texts.
 _MOST_UNREAD = 1000
 Hear = Callable[[Event], None]
@@ -57,8 +49,10 @@ class Scribe:
         # Whether the last of the rows is of a statement that was started.
         self._is_alone = False
         self._replay: Replay | None = None
-        self._memory: Memory | None = None
+        self._reader = Reader()
         self._running: dict[int, Running | Unread] = {}
+        # By the driver's connections: who asks for us.
+        self._seen: dict[int, Connection] = {}
         self._open: dict[int, Open] = defaultdict(Open)
         self.is_unnoted = False
         self._in_body = False
@@ -111,15 +105,8 @@ class Scribe:
             last = noted[-1]
             self._is_alone = last.state == "started"
             done = sum(one.state == "done" for one in noted)
-            self._hear(
-                Resumed(
-                    revision,
-                    done,
-                    last.noted_at,
-                    f"{last.by_role} on {last.from_host}",
-                    started=last.state == "started",
-                )
-            )
+            who = f"{last.by_role} on {last.from_host}"
+            self._hear(Resumed(revision, done, last.noted_at, who, started=self._is_alone))
 
     def finish(self, connection: Connection) -> None:
         """Its code is over: what is noted of it goes in the transaction that writes the version row."""
@@ -151,14 +138,15 @@ class Scribe:
         if not self._in_body or connection.get_execution_options().get(UNNOTED):
             return sql, parameters
         self._look_behind(connection)
+        self._seen[id(connection.connection.dbapi_connection)] = connection
         formats = connection.dialect.paramstyle if parameters or not context.no_parameters else ""
         if self._may_stay_unread(connection, sql):
             self._running[id(context)] = Unread(sql, digest(sql, parameters), formats)
             return sql, parameters
-        act = self._read_act(sql, digest(sql, parameters), formats)
+        act = self._reader.act(sql, digest(sql, parameters), formats)
         if act.controls:
             self._controlled(connection, act)
-        if not self._is_to_be_noted(act):
+        if not self._reader.is_to_be_noted(act):
             return sql, parameters
         return self._noting(connection, act, parameters, context)
 
@@ -176,8 +164,16 @@ class Scribe:
         if affected is not None:
             self._is_alone &= not (noted and noted.state == "started")
             return in_its_place(affected, parameters)
-        self._number = noted.number if noted else self._number + 1
-        step = Step(self._number, act.digest, act.is_data, act.returns_rows, act.shown)
+        if is_autocommit and not noted:
+            self._number += 1
+        # One in a transaction gets its number, after those before it, when that is committed.
+        step = Step(
+            noted.number if noted else self._number if is_autocommit else 0,
+            act.digest,
+            act.is_data,
+            act.returns_rows,
+            act.shown,
+        )
         running = Running(act, step)
         if is_autocommit and self._may_note:
             self._begin_alone(asking, running, is_noted=noted is not None)
@@ -185,21 +181,30 @@ class Scribe:
         self._running[id(context)] = running
         return act.sql, parameters
 
-    def _read_act(self, sql: str, digest: str, formats: str) -> Act:
-        # Most revisions end with their one transaction: then nobody reads SQL, and its reader is not even loaded.
-        from dbctl.migrate.runner.acts import read_act
-
-        return read_act(sql, digest, formats)
-
-    def _is_to_be_noted(self, act: Act) -> bool:
-        from dbctl.migrate.runner.acts import Memory
-
-        self._memory = self._memory or Memory()
-        return self._memory.is_to_be_noted(act)
+    def raw(self, driver: Any, sql: str, values: bool) -> None:
+        """A statement is about to be sent through a cursor of the driver: what becomes of it, nobody will tell us."""
+        if not self._in_body or not sql.strip("; \n\t"):
+            return
+        formats = "pyformat" if values else ""
+        act = self._reader.act(sql, digest(sql, None), formats)
+        if not self._reader.is_to_be_noted(act):
+            return
+        noted = self._replay.match(act.digest, act.shown) if self._replay else None
+        if noted and noted.state != "undone":
+            raise unclear(noted)
+        connection = self._seen.get(id(driver))
+        if not (driver.autocommit or is_left(driver)):
+            self._open[id(driver)].steps.append(Unread(sql, act.digest, formats, state="started"))
+            return
+        self.is_unnoted = True
+        if connection is not None and self._may_note:
+            self._number += 1
+            step = Step(self._number, act.digest, act.is_data, act.returns_rows, act.shown, state="started")
+            self._write(Asking(connection), [step])
 
     def _may_stay_unread(self, connection: Connection, sql: str) -> bool:
         """Whether a statement may be read later, if at all: it ends no transaction, and finds no index of before."""
-        if self._replay or commits_alone(connection) or _EAGER.search(sql):
+        if self._replay or commits_alone(connection) or is_urgent(sql):
             return False
         return len(self._of(connection).steps) < _MOST_UNREAD
 
@@ -229,7 +234,7 @@ class Scribe:
                 asking.run("COMMIT")
             except BaseException:
                 self.not_committed()
-                _undo(asking)
+                asking.undo()
                 raise
         elif running.started:
             assert self._table is not None  # noqa: S101 - it was written there
@@ -248,7 +253,7 @@ class Scribe:
         if isinstance(running, Unread):
             self._of(connection).steps.append(replace(running, state="undone"))
         elif running.wrapped:
-            _undo(asking)
+            asking.undo()
         elif not running.started:
             # A savepoint may have caught it: then it will come, and fail, at the next attempt too.
             self._of(connection).steps.append(replace(running.step, state="undone"))
@@ -267,16 +272,17 @@ class Scribe:
         steps = list(self._read(opened.steps)) if opened else []
         if steps and self._may_note:
             self._write(Asking(connection), steps)
-        self.is_unnoted |= bool(steps) and not self._may_note
+        self.is_unnoted |= any(step.state == "started" or not self._may_note for step in steps)
 
     def _read(self, steps: Iterable[Step | Unread]) -> Iterator[Step]:
         """What is to be noted of a transaction's statements, numbered."""
         for one in steps:
             if isinstance(one, Step):
-                yield one
+                self._number += not one.number
+                yield replace(one, number=one.number or self._number)
                 continue
-            act = self._read_act(one.sql, one.digest, one.formats)
-            if self._is_to_be_noted(act):
+            act = self._reader.act(one.sql, one.digest, one.formats)
+            if self._reader.is_to_be_noted(act):
                 self._number += 1
                 read = Step(self._number, act.digest, act.is_data, act.returns_rows, act.shown)
                 yield replace(read, affected=one.affected, state=one.state)
@@ -288,7 +294,9 @@ class Scribe:
         if not (opened and opened.steps) or is_open(driver):
             return
         del self._open[id(driver)]
-        steps = [replace(step, state="started") for step in self._read(opened.steps) if step.state == "done"]
+        steps = [
+            replace(step, state="started") for step in self._read(opened.steps) if step.state != "undone"
+        ]
         self.is_unnoted |= bool(steps)
         if steps and self._may_note:
             self._write(Asking(connection), steps)
@@ -324,10 +332,10 @@ class Scribe:
                 self.committing(connection)
             elif action == "rollback":
                 self.rolled_back(connection)
-            elif action == "rollback to" and (found := _TO_SAVEPOINT.search(act.sql)):
-                self.rolled_back_to(connection, found[1].rstrip(";"))
-            elif found := _SAVEPOINT.match(act.sql):
-                self.savepoint(connection, found[1])
+            elif action == "rollback to" and (name := savepoint_left(act)):
+                self.rolled_back_to(connection, name)
+            elif name := savepoint_set(act):
+                self.savepoint(connection, name)
 
     def _write(self, asking: Asking, steps: list[Step]) -> None:
         assert self._table is not None  # noqa: S101 - begin comes after opened
@@ -337,8 +345,3 @@ class Scribe:
 
     def _of(self, connection: Connection) -> Open:
         return self._open[id(connection.connection.dbapi_connection)]
-
-
-def _undo(asking: Asking) -> None:
-    with suppress(Exception):
-        asking.run("ROLLBACK")

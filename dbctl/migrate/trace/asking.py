@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import Dialect
+
+from dbctl.migrate.raw_cursors import overheard
 
 # As bytes: the project's client_encoding may lack a letter of what we ask for.
 _AS_BYTES = "SELECT encode(convert_to({}, getdatabaseencoding()), 'base64')"
@@ -76,13 +78,13 @@ class Asking:
 
     def row(self, question: str, **values: str) -> Any:
         """The first row that a query gives."""
-        with closing(self._dbapi.cursor()) as cursor:
+        with closing(overheard(self._dbapi.cursor())) as cursor:
             self._execute(cursor, question, values)
             return cursor.fetchone()
 
     def put(self, command: str, **values: str) -> None:
         """Run a command that gives nothing back."""
-        with closing(self._dbapi.cursor()) as cursor:
+        with closing(overheard(self._dbapi.cursor())) as cursor:
             self._execute(cursor, command, values)
 
     def _execute(self, cursor: Any, sql: str, values: dict[str, str]) -> None:
@@ -93,15 +95,20 @@ class Asking:
 
     def number(self, query: str) -> int:
         """The number that a query without parameters gives, whatever names stand in it."""
-        with closing(self._dbapi.cursor()) as cursor:
+        with closing(overheard(self._dbapi.cursor())) as cursor:
             cursor.execute(query)
             (number,) = cursor.fetchone() or (0,)
             return int(number)
 
     def run(self, command: str, parameters: Any = None) -> None:
         """Run a command in the driver's words; what it gives back is not fetched."""
-        with closing(self._dbapi.cursor()) as cursor:
+        with closing(overheard(self._dbapi.cursor())) as cursor:
             cursor.execute(command, parameters)
+
+    def undo(self) -> None:
+        """Say ROLLBACK for a BEGIN of ours, where it can still be said."""
+        with suppress(Exception):
+            self.run("ROLLBACK")
 
     def rollback(self) -> None:
         """End the transaction that the driver began for a question."""

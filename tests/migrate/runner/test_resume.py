@@ -146,6 +146,48 @@ async def test_what_the_drivers_own_commit_may_have_committed_is_never_done_agai
     assert execute(here.address, "SELECT n FROM t") == [(0,)]
 
 
+@pytest.mark.parametrize(
+    "send",
+    [
+        "cursor.execute('INSERT INTO t VALUES (%s)', (1,))",
+        "cursor.copy_expert('COPY t FROM STDIN', io.StringIO('1'))",
+    ],
+)
+@pytest.mark.parametrize("block", ["op.get_context().autocommit_block()", "op.get_bind().begin_nested()"])
+async def test_what_went_through_the_drivers_own_cursor_is_never_sent_again(project, send, block):
+    here = project(
+        a=f"""
+        import io
+        op.execute("CREATE TABLE t (n int)")
+        with {block}:
+            cursor = op.get_bind().connection.cursor()
+            cursor.execute("SELECT 1")
+            {send}
+        op.execute("COMMIT")
+        once("after")
+        """,
+    )
+    error = await fails(here, "after")
+    assert "it committed in between, so it may be half applied" in error.why
+    await fails(here, "nobody knows whether a statement came to its end", Refused)
+    assert execute(here.address, "SELECT n FROM t") == [(1,)]
+
+
+async def test_what_is_read_before_it_runs_keeps_its_place_among_those_that_are_read_later(project):
+    here = project(
+        a="""
+        op.execute("CREATE TABLE t (n int)")
+        op.execute("DO $$ BEGIN INSERT INTO t VALUES (1); END $$")
+        op.execute("INSERT INTO t VALUES (2)")
+        op.execute("COMMIT")
+        once("after")
+        """,
+    )
+    await fails(here, "after")
+    await resumes(here)
+    assert execute(here.address, "SELECT n FROM t") == [(1,), (2,)]
+
+
 async def test_a_temporary_table_is_made_and_filled_again(project):
     here = project(
         a="""
