@@ -71,12 +71,22 @@ class Environment:
     def _run(self, context: EnvironmentContext) -> None:
         # On the instance: `alembic.context`, which env.py imports, asks the installed object.
         vars(context)["configure"] = self._configure(context, context.configure)
+        run_migrations, ended = context.run_migrations, []
+
+        def run_to_the_end(**given: Any) -> None:
+            run_migrations(**given)
+            ended.append(True)
+
+        vars(context)["run_migrations"] = run_to_the_end
         with project_output(self.password), warnings.catch_warnings():
             # Alembic warns and goes on, with either of the two.
             warnings.filterwarnings("error", message="Revision .* is (present more than once|not present)")
             try:
                 self._wrapper()(self.instead or self.script.run_env)
             except (SystemExit, KeyboardInterrupt) as error:
+                if isinstance(error, SystemExit) and not error.code and ended:
+                    # Its last line says that all went well.
+                    return
                 # Let through, it would end our process with the project's exit code.
                 reason = f"it raised {type(error).__name__}({error})"
                 raise ProjectExited(reason).with_traceback(error.__traceback__) from None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.util import CommandError
+from sqlalchemy.exc import PendingRollbackError
 
 from dbctl.database.errors import sqlstate, translate
 from dbctl.errors import Busy, ConnectionLost, DbctlError, Failed, MigrationFailed, Refused, UsageError
@@ -72,6 +73,7 @@ class Left:
 
     ``committed``: part of it stays; ``noted`` are its statements that are known to be done, None: nobody knows.
     ``backfill`` says how far the one has come that it was at, else empty.
+    ``is_alone``: the one after them failed outside of a transaction.
     """
 
     heads: tuple[str, ...] | None
@@ -79,22 +81,34 @@ class Left:
     noted: int | None = None
     direction: Direction = Direction.UP
     backfill: str = ""
+    is_alone: bool = False
 
 
 def revision_error(error: BaseException, step: Step, environment: Environment, left: Left) -> DbctlError:
     """What happened to the revision that was running."""
+    error = _first(error)
     ours = translate(error)
     kind = type(ours) if isinstance(ours, Busy | ConnectionLost | Refused) else MigrationFailed
     state = sqlstate(error)
     place = place_in(error, step.path)
     details = [f"SQLSTATE {state}"] if state else []
     details += [f"in {place}", what_is_left(left)]
+    said = message_of(error, environment.password)
+    if kind is ConnectionLost:
+        details.insert(0, said)
+        said = "the connection was lost"
     verb = "was in flight" if kind is ConnectionLost else "failed"
     return kind(
-        f"revision {step.revision} {verb}: {message_of(error, environment.password)}",
+        f"revision {step.revision} {verb}: {said}",
         why="; ".join(details),
         hint=ours.hint if isinstance(ours, Refused) else _hint(kind, state, step, left),
     )
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong, where SQLAlchemy speaks only of the transaction that it left behind."""
+    before = error.__context__
+    return before if isinstance(error, PendingRollbackError) and before is not None else error
 
 
 def what_is_left(left: Left) -> str:
@@ -106,8 +120,12 @@ def what_is_left(left: Left) -> str:
         return f"rolled back; {where}"
     if left.noted is not None:
         done = {0: "nothing is", 1: "statement 1 is"}.get(left.noted, f"statements 1 to {left.noted} are")
-        filled = f"; {left.backfill}, which stays" if left.backfill else ""
-        return f"half applied: {done} done and noted, the rest was rolled back{filled}; {where}"
+        tail = "the rest was rolled back"
+        if left.backfill:
+            tail = f"{left.backfill}, which stays"
+        elif left.is_alone:
+            tail = "the next one failed outside of a transaction (an index that it left INVALID is dropped by the next run)"
+        return f"half applied: {done} done and noted, {tail}; {where}"
     return f"it committed in between, so it may be half applied; {where}"
 
 
@@ -128,9 +146,16 @@ def _hint(kind: type[DbctlError], state: str | None, step: Step, left: Left) -> 
 def message_of(error: BaseException, password: str | None) -> str:
     """The first line of what was said, without the password; with the error's class where it is not the server's."""
     inner = getattr(error, "orig", None) or error
+    if isinstance(inner, AssertionError) and _raised_in(inner) == "autocommit_block":
+        return "Alembic's autocommit_block() needs a transaction that Alembic began: not one of env.py, nor another such block"
     text = _DRIVER_CLASS.sub("", str(inner).strip()).partition("\n")[0]
     known = sqlstate(error) or isinstance(error, CommandError)
     return redact(text if known else f"{type(inner).__name__}: {text}", password or "")
+
+
+def _raised_in(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return frames[-1].name if frames else ""
 
 
 def place_in(error: BaseException, file: Path) -> str:

@@ -40,6 +40,7 @@ _LIMIT = "SELECT set_config('lock_timeout', '{lock_ms}', false), set_config('sta
 _COMMIT = re.compile(r"(^|;)\s*commit\b|^\s*end(\s+(work|transaction))?\s*;?\s*$")
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _SETTERS = ("lock_timeout", "statement_timeout", "reset all", "discard all")
+_ROLE = re.compile(r"\bset\s+((local|session)\s+)?(role|session)\b|'role'")
 _DRIVERS = ("psycopg", "asyncpg", "pg8000", "sqlalchemy.dialects.postgresql")
 
 
@@ -66,6 +67,8 @@ class Watch:
         self.is_between = False
         # How far the backfill has come that a revision runs.
         self.backfill: Progress | None = None
+        # A revision has made itself another role, which may have fewer rights.
+        self.role_is_set = False
         self._committing = False
 
     @contextmanager
@@ -142,6 +145,7 @@ class Watch:
         lowered = sql.lower()
         if any(words in lowered for words in _SETTERS):
             info[_LIMITS] = None
+        self.role_is_set = self.role_is_set or bool(_ROLE.search(lowered))
 
     def _after(
         self, connection: Connection, cursor: Any, _sql: str, _parameters: Any, context: Any, _many: bool

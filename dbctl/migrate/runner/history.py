@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dbctl import __version__
-from dbctl.migrate.model import Direction, Ran
+from dbctl.migrate.model import Applied, Direction, Ran
 from dbctl.migrate.trace.asking import Asking
 from dbctl.postgres.identifiers import quote_identifier
 from dbctl.postgres.own_tables import HISTORY
@@ -47,24 +47,32 @@ class History:
     def __init__(self) -> None:
         self._table = ""
         self._may_write = False
+        self._schema = ""
+        self._late: list[dict[str, Any]] = []
 
     def opened(self, connection: Connection, schema: str) -> None:
         """The version table's schema is known; without the right to write there, there is no history."""
-        self._table = table_name(schema)
+        self._table, self._schema = table_name(schema), schema
         (may_write,) = Asking(connection).row(_MAY_WRITE, name=self._table, schema=schema)
         if may_write and not self._may_write:
             Asking(connection).run(f"CREATE TABLE IF NOT EXISTS {self._table} ({_COLUMNS})")
             connection.connection.commit()
         self._may_write = bool(may_write)
 
-    def note(
-        self, connection: Connection, revision: str, direction: Direction, seconds: float, retries: int
-    ) -> None:
-        """A revision is about to be committed."""
-        if self._may_write:
-            Asking(connection).put(
-                _ADD.format(table=self._table), **_values(revision, direction, "applied", seconds, retries)
-            )
+    def note(self, connection: Connection, ran: Applied, *, other_role: bool = False) -> None:
+        """A revision is about to be committed; under another role than ours its row may have to wait."""
+        if not self._may_write:
+            return
+        values = _values(ran.revision, ran.direction, "applied", ran.duration_seconds, ran.retries)
+        if other_role and not Asking(connection).row(_MAY_WRITE, name=self._table, schema=self._schema)[0]:
+            self._late.append(values)
+            return
+        Asking(connection).put(_ADD.format(table=self._table), **values)
+
+    async def note_late(self, guard: AsyncConnection) -> None:
+        """Write the rows that had to wait."""
+        while self._late:
+            await guard.execute(text(_ADD.format(table=self._table)), self._late.pop(0))
 
     async def note_failure(
         self, guard: AsyncConnection, revision: str, direction: Direction, outcome: str, retries: int

@@ -145,20 +145,21 @@ class Journal:
             connection = _connection(context)
             self._scribe.finish(connection)
             if self._history:
-                seconds = time.monotonic() - self._started
-                self._history.note(connection, script.revision, direction, seconds, self.retries)
+                self._history.note(
+                    connection, self._ran(direction, script), other_role=self._watch.role_is_set
+                )
             self._watch.is_between = True
 
         # Alembic logs each step by its function's name.
         step.migration_fn = update_wrapper(followed, work)
 
     def _note_applied(self, direction: Direction, step: Any) -> None:
-        seconds, locked = time.monotonic() - self._started, self._watch.locked_seconds
-        script = step.revision
-        self.applied.append(
-            Applied(script.revision, _message(script), direction, seconds, self.retries, locked)
-        )
+        self.applied.append(self._ran(direction, step.revision))
         self._in_flight = None
+
+    def _ran(self, direction: Direction, script: Any) -> Applied:
+        seconds, locked = time.monotonic() - self._started, self._watch.locked_seconds
+        return Applied(script.revision, _message(script), direction, seconds, self.retries, locked)
 
     def _start_again(self, connection: Connection) -> None:
         if not self._scribe.forget(connection, self._rerun):
@@ -200,6 +201,7 @@ class Journal:
             noted=None if self._scribe.is_unnoted else self._scribe.done,
             direction=direction,
             backfill=str(self._watch.backfill or ""),
+            is_alone=self._scribe.is_alone,
         )
 
     @property

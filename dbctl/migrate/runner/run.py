@@ -182,6 +182,8 @@ class _Attempts:
         finally:
             if journal.is_open:
                 await drop_if_empty(guard, journal.schema)
+        if self.history:
+            await self.history.note_late(guard)
         await journal.check_finished(guard)
         after = await journal.after(guard)
         if after is None:

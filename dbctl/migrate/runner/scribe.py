@@ -47,7 +47,7 @@ class Scribe:
         self._number = 0
         self._rows = self._written_last = 0
         # Whether the last of the rows is of a statement that was started.
-        self._is_alone = False
+        self.is_alone = self._is_removed = False
         self._replay: Replay | None = None
         self._reader = Reader()
         self._running: dict[int, Running | Unread] = {}
@@ -60,7 +60,7 @@ class Scribe:
     @property
     def done(self) -> int:
         """How many statements of the revision in flight are committed and noted."""
-        return self._rows - self._is_alone
+        return self._rows - self.is_alone
 
     @property
     def has_rows(self) -> bool:
@@ -103,10 +103,10 @@ class Scribe:
             self._replay = Replay(revision, noted)
             self._number, self._rows = self._replay.numbered_to, len(noted)
             last = noted[-1]
-            self._is_alone = last.state == "started"
+            self.is_alone = last.state == "started"
             done = sum(one.state == "done" for one in noted)
             who = f"{last.by_role} on {last.from_host}"
-            self._hear(Resumed(revision, done, last.noted_at, who, started=self._is_alone))
+            self._hear(Resumed(revision, done, last.noted_at, who, started=self.is_alone))
 
     def finish(self, connection: Connection) -> None:
         """Its code is over: what is noted of it goes in the transaction that writes the version row."""
@@ -117,6 +117,7 @@ class Scribe:
             Asking(connection).run("BEGIN")
         if self._rows and not commits_alone(connection):
             self._remove(connection)
+            self._is_removed = True
 
     def leave(self) -> None:
         """Its code has failed: what comes now is not its own."""
@@ -124,14 +125,13 @@ class Scribe:
 
     def over(self, connection: Connection) -> None:
         """The version row is committed."""
-        if self._rows:
+        if self._rows and not self._is_removed:
             self._remove(connection)
         self._forget()
 
     def _remove(self, connection: Connection) -> None:
         assert self._table is not None  # noqa: S101 - begin comes after opened
         self._table.forget(Asking(connection), self._revision, self._direction)
-        self._rows = 0
 
     def before(self, connection: Connection, sql: str, parameters: Any, context: Any) -> tuple[str, Any]:
         """A statement is about to be sent: note it, or put another in its place where it was done before."""
@@ -162,7 +162,7 @@ class Scribe:
         if noted and noted.state == "undone":
             return act.sql, parameters
         if affected is not None:
-            self._is_alone &= not (noted and noted.state == "started")
+            self.is_alone &= not (noted and noted.state == "started")
             return in_its_place(affected, parameters)
         if is_autocommit and not noted:
             self._number += 1
@@ -213,7 +213,7 @@ class Scribe:
             asking.run("BEGIN")
             running.wrapped = True
             return
-        running.started = self._is_alone = True
+        running.started = self.is_alone = True
         if not is_noted:
             self._write(asking, [replace(running.step, state="started")])
 
@@ -239,7 +239,7 @@ class Scribe:
         elif running.started:
             assert self._table is not None  # noqa: S101 - it was written there
             self._table.finish(asking, self._revision, self._direction, step)
-            self._is_alone = False
+            self.is_alone = False
         elif not commits_alone(connection):
             self._of(connection).steps.append(step)
 
@@ -261,7 +261,7 @@ class Scribe:
             with suppress(Exception):
                 self._table.forget(asking, self._revision, self._direction, running.step.number)
                 self._rows -= 1
-                self._is_alone = False
+                self.is_alone = False
 
     def committing(self, connection: Connection) -> None:
         """The transaction is about to be committed: note in it what it has done."""

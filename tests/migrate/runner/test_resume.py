@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dbctl.errors import MigrationFailed, Refused
+from dbctl.errors import ConnectionLost, MigrationFailed, Refused
 from dbctl.migrate.model import Event, Filling, Repaired, Resumed
 from dbctl.migrate.runner import RunOptions, down, stamp, up
 from tests.fixtures.database import execute
@@ -401,3 +401,63 @@ async def test_a_role_that_may_not_make_our_table_is_told_that_nothing_is_noted(
     error = await fails(here, "after")
     assert "may be half applied" in error.why
     assert "undo by hand" in error.hint
+
+
+async def test_an_index_that_failed_outside_of_a_transaction_is_not_called_rolled_back(project):
+    here = project(
+        a="""
+        op.execute("CREATE TABLE t AS SELECT 1 AS n FROM generate_series(1, 2)")
+        with op.get_context().autocommit_block():
+            op.execute("CREATE UNIQUE INDEX CONCURRENTLY i ON t (n)")
+        """,
+    )
+    error = await fails(here, "could not create unique index")
+    assert "statement 1 is done and noted, the next one failed outside of a transaction" in error.why
+    assert "INVALID is dropped by the next run" in error.why
+
+
+async def test_a_role_that_a_revision_took_on_keeps_no_revision_from_being_applied(project):
+    here = project(
+        a="""
+        op.execute("CREATE ROLE dbctl_test_plain")
+        op.execute("GRANT ALL ON alembic_version TO dbctl_test_plain")
+        op.execute("SET ROLE dbctl_test_plain")
+        """,
+    )
+    try:
+        await up(here, progress=quiet, options=RunOptions(history=True))
+        assert execute(here.address, "SELECT revision, outcome FROM dbctl_history") == [("a", "applied")]
+    finally:
+        execute(here.address, "DROP OWNED BY dbctl_test_plain", "DROP ROLE dbctl_test_plain")
+
+
+async def test_a_lost_connection_is_named_and_another_run_goes_on(project):
+    here = project(
+        a="""
+        op.execute("CREATE TABLE t (n int)")
+        with op.get_context().autocommit_block():
+            op.execute("INSERT INTO t VALUES (1)")
+            if not (HERE / "killed").exists():
+                (HERE / "killed").touch()
+                op.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            op.execute("INSERT INTO t VALUES (2)")
+        """,
+    )
+    error = await fails(here, "revision a was in flight: the connection was lost", ConnectionLost)
+    assert "statements 1 to 2 are done and noted" in error.why
+    await resumes(here)
+    assert execute(here.address, "SELECT n FROM t") == [(1,), (2,)]
+
+
+async def test_a_block_within_a_block_says_what_autocommit_wants(project):
+    block = "with op.get_context().autocommit_block():"
+    here = project(a=f"{block}\n    {block}\n        pass")
+    await fails(here, r"autocommit_block\(\) needs a transaction that Alembic began")
+
+
+async def test_an_env_py_that_exits_with_0_when_all_is_done_has_not_failed(project):
+    here = project(a="op.execute('CREATE TABLE t (n int)')")
+    env_py = here.project.env_py
+    env_py.write_text(env_py.read_text() + "\nimport sys\nsys.exit(0)\n")
+    await up(here, progress=quiet)
+    assert tables(here.address) == {"t"}
