@@ -67,6 +67,8 @@ class Watch:
         self.is_between = False
         # How far the backfill has come that a revision runs.
         self.backfill: Progress | None = None
+        # By backend: how long the statement that runs there may wait for a lock, in seconds, whatever it sets itself.
+        self.waits: dict[int, float] = {}
         # A revision has made itself another role, which may have fewer rights.
         self.role_is_set = False
         self._committing = False
@@ -114,6 +116,7 @@ class Watch:
     def _closed(self, _connection: Any, record: Any) -> None:
         # Its pid may soon be somebody else's.
         self.backends.discard(record.info.get(_BACKEND))
+        self.waits.pop(record.info.get(_BACKEND, 0), None)
 
     def _before(
         self, connection: Connection, cursor: Any, sql: str, parameters: Any, context: Any, _many: bool
@@ -140,6 +143,8 @@ class Watch:
             wanted = self._patience.limits(kind, holds_locks=info.get(_LOCKED_SINCE) is not None)
             if info[_LIMITS] != wanted:
                 _set_limits(connection, wanted)
+            if wanted.lock_ms:
+                self.waits[info[_BACKEND]] = wanted.lock_ms / 1000
         if kind is Kind.BLOCKING and info.get(_LOCKED_SINCE) is None:
             info[_LOCKED_SINCE] = time.monotonic()
         lowered = sql.lower()
@@ -152,6 +157,7 @@ class Watch:
     ) -> None:
         if _LIMITS not in connection.info:
             return
+        self.waits.pop(connection.info[_BACKEND], None)
         if commits_alone(connection):
             self._let_go(connection)
         if self.scribe:
@@ -171,6 +177,8 @@ class Watch:
             self.locked_seconds = max(self.locked_seconds, time.monotonic() - since)
 
     def _failed(self, context: ExceptionContext) -> None:
+        if (failed := context.connection) is not None and not (failed.closed or failed.invalidated):
+            self.waits.pop(failed.info.get(_BACKEND, 0), None)
         # The commit's event comes before it: a deferred constraint may still refuse it.
         if context.statement is None:
             self.commits -= self._committing

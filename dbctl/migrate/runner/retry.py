@@ -9,6 +9,8 @@ from dbctl.database.errors import sqlstate
 
 # lock_timeout, a deadlock, a conflict of serializable transactions: the server has rolled back, and waits for nobody.
 _WORTH_IT = {"55P03": "lock timeout", "40P01": "deadlock", "40001": "serialization failure"}
+# query_canceled
+_CANCELLED = "57014"
 _FIRST_SECONDS = 1.0
 _LONGEST_SECONDS = 30.0
 _SHORTEST_SHARE = 0.5
@@ -39,6 +41,10 @@ class Budget:
         return max(self._deadline - time.monotonic(), 0)
 
 
-def reason_to_retry(error: BaseException) -> str | None:
-    """What kept a revision from its locks; None where another attempt would do no better."""
-    return _WORTH_IT.get(sqlstate(error) or "")
+def reason_to_retry(error: BaseException, *, was_cut: bool = False) -> str | None:
+    """What kept a revision from its locks; None where another attempt would do no better.
+
+    ``was_cut``: its statement was cancelled by us, for it waited too long.
+    """
+    state = sqlstate(error) or ""
+    return _WORTH_IT["55P03"] if was_cut and state == _CANCELLED else _WORTH_IT.get(state)

@@ -13,7 +13,7 @@ from typing import Any
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dbctl.errors import Busy, ConnectionLost, DbctlError, Refused
+from dbctl.errors import Busy, ConnectionLost, DbctlError, MigrationFailed, Refused
 from dbctl.migrate.environment import Environment, Steps, make_environment
 from dbctl.migrate.interrupt import run_watched
 from dbctl.migrate.model import Blocking, Direction, Event, Retrying, Run
@@ -206,11 +206,14 @@ class _Attempts:
             if await self._is_to_be_retried(error, sight):
                 return False
             await self._note("failed")
-            raise _with_blockers(await self.journal.explain(error, self.guard), sight.blockers) from error
+            told = await self.journal.explain(error, self.guard)
+            if sight.has_cut and isinstance(told, MigrationFailed):
+                told = Busy(told.message, why=told.why, hint="try again later; it sets its own lock_timeout")
+            raise _with_blockers(told, sight.blockers) from error
         return True
 
     async def _is_to_be_retried(self, error: BaseException, sight: Sight) -> bool:
-        reason = reason_to_retry(error)
+        reason = reason_to_retry(error, was_cut=sight.has_cut)
         if reason is None or not self.journal.may_be_tried_again:
             return False
         revision = self.journal.in_flight

@@ -41,12 +41,25 @@ SELECT coalesce(CAST(CAST(NULLIF(p.relid, 0) AS regclass) AS text), '') AS table
  WHERE p.pid = ANY(:pids)
 """  # noqa: S608 - constants of ours
 _STARTS = "SELECT pid, xact_start FROM pg_stat_activity WHERE pid = ANY(:pids)"
+# Since when a lock is waited for, PostgreSQL tells from 14 on.
+_CUT = """
+SELECT pg_cancel_backend(w.pid)
+  FROM unnest(CAST(:pids AS int[]), CAST(:seconds AS float[])) AS w (pid, seconds)
+ WHERE EXISTS (SELECT FROM pg_locks AS l
+                WHERE l.pid = w.pid AND NOT l.granted
+                  AND extract(epoch FROM clock_timestamp() - CAST(to_jsonb(l) ->> 'waitstart' AS timestamptz)) > w.seconds)
+"""
+# The server's own lock_timeout comes first, where a statement has not set it off.
+_GRACE_SECONDS = 0.1
 # In place of a pid, for a prepared transaction.
 _NO_PROCESS = 0
 
 
 class Sight:
-    """``blockers`` are those that were seen last: what a failure for want of a lock names."""
+    """``blockers`` are those that were seen last: what a failure for want of a lock names.
+
+    ``has_cut``: a statement that has set its own lock_timeout waited longer than it may, and was cancelled.
+    """
 
     def __init__(
         self,
@@ -63,6 +76,7 @@ class Sight:
         self._starts: dict[int, Any] = {}
         self._filling_told = time.monotonic()
         self.blockers: tuple[Blocking, ...] = ()
+        self.has_cut = False
 
     async def look(self) -> None:
         """One look, from pg_blocking_pids, pg_stat_activity and pg_stat_progress_create_index; tells what is new."""
@@ -77,6 +91,7 @@ class Sight:
             if self._told != self._starts.keys():
                 self._told = set(self._starts)
                 self._hear(Waiting(self._revision(), self.blockers))
+            await self._cut_short()
         for row in await self._guard.execute(text(_BUILDING), pids):
             waits_for = None if row.pid is None else _blocking(row)
             self._hear(Building(self._revision(), row.table_name, row.phase, row.done, row.total, waits_for))
@@ -87,9 +102,16 @@ class Sight:
             self._filling_told = time.monotonic()
             self._hear(Filling(self._revision(), progress))
 
+    async def _cut_short(self) -> None:
+        """Cancel what has waited longer for a lock (pg_locks) than it may: who queues behind it waits as long."""
+        waits = dict(self._watch.waits)
+        seconds = [one + _GRACE_SECONDS for one in waits.values()]
+        cut = await self._guard.scalars(text(_CUT), {"pids": list(waits), "seconds": seconds})
+        self.has_cut |= bool(cut.all())
+
     def forget(self) -> None:
         """Another revision is in flight."""
-        self.blockers, self._told, self._starts = (), (), {}
+        self.blockers, self._told, self._starts, self.has_cut = (), (), {}, False
 
     async def rest(self, seconds: float) -> None:
         """Wait so long, or until all that were in the way have ended their transactions."""

@@ -69,6 +69,27 @@ async def test_a_revision_is_tried_again_until_the_lock_is_free_and_names_who_ha
     assert (retrying.revision, retrying.attempt, retrying.reason) == ("b", 1, "lock timeout")
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SET lock_timeout = 0; ALTER TABLE t ADD COLUMN m int; SELECT 1",
+        "DO $$ BEGIN SET lock_timeout = 0; ALTER TABLE t ADD COLUMN m int; END $$",
+    ],
+)
+async def test_a_text_that_sets_its_own_lock_timeout_waits_no_longer_than_others(project, sql):
+    here = project(a="op.execute('CREATE TABLE t (n int)')", b=f"op.execute('{sql}')")
+    await up(here, "a", progress=quiet)
+    heard: list[Event] = []
+    async with held(here, "SELECT * FROM t"):
+        options = RunOptions(patience=IMPATIENT, hear=heard.append)
+        running = asyncio.create_task(up(here, progress=quiet, options=options))
+        await until(heard, Retrying)
+    ran = await running
+    assert ran.applied[0].retries >= 1
+    retrying = next(one for one in heard if isinstance(one, Retrying))
+    assert retrying.reason == "lock timeout"
+
+
 async def test_when_the_budget_is_spent_it_is_busy_and_says_who_was_in_the_way(project):
     here = project(a="op.execute('CREATE TABLE t (n int)')", b="op.execute('DROP TABLE t')")
     await up(here, "a", progress=quiet)
