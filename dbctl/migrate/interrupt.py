@@ -15,6 +15,7 @@ from dbctl.migrate.watch import Watch
 from dbctl.postgres.tasks import surely
 
 _CANCEL_EVERY_SECONDS = 0.3
+_SAID_AFTER_SECONDS = 1.0
 _KEEP_ALIVE_SECONDS = 20
 _LOOK_SECONDS = 0.5
 
@@ -24,8 +25,11 @@ async def run_watched(
     watch: Watch,
     guard: AsyncConnection,
     look: Callable[[], Awaitable[None]] | None = None,
+    linger: Callable[[], None] | None = None,
 ) -> None:
     """Run ``work`` while ``watch`` listens and ``guard`` holds our locks; ``look`` is called now and then.
+
+    ``linger`` is called where we were told to stop and ``work`` does not end.
 
     A cancellation, or the loss of ``guard``, cancels the statements of the watched connections
     (pg_cancel_backend), waits until ``work`` has rolled back and ended, and goes on as what it was.
@@ -38,7 +42,7 @@ async def run_watched(
             watch.stopped = True
             # However often we are cancelled: unwatched and without the lock, the thread would go on.
             try:
-                await surely(_end(task, watch, guard))
+                await surely(_end(task, watch, guard, linger))
             finally:
                 # Looked at, so that asyncio does not complain of an error that nobody fetched.
                 task.exception()
@@ -62,8 +66,14 @@ async def _accompany(
             asked_at = time.monotonic()
 
 
-async def _end(task: asyncio.Future[None], watch: Watch, guard: AsyncConnection) -> None:
+async def _end(
+    task: asyncio.Future[None], watch: Watch, guard: AsyncConnection, linger: Callable[[], None] | None
+) -> None:
+    said_at = time.monotonic() + _SAID_AFTER_SECONDS
     while not task.done():
+        if linger and time.monotonic() >= said_at:
+            linger()
+            linger = None
         await _cancel_statements(guard, watch.backends)
         await asyncio.wait([task], timeout=_CANCEL_EVERY_SECONDS)
 

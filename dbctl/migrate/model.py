@@ -199,7 +199,14 @@ class Filling:
     progress: Progress
 
 
-Event = Waiting | Retrying | Resumed | Repaired | Building | Filling
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """We were told to stop, and the project's code is at something that can't be cancelled."""
+
+    revision: str
+
+
+Event = Waiting | Retrying | Resumed | Repaired | Building | Filling | Stopping
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,11 +193,15 @@ def _in_the_way(blockers: Sequence[Blocker]) -> Busy:
     pid = first.session.pid
     who = f"{first.session.kind} {pid if pid is not None else first.session.name} of {first.session.role}"
     tables = f" on {', '.join(first.tables)}" if first.tables else ""
-    end = f", or end it: `SELECT pg_terminate_backend({pid})`" if pid is not None else ""
+    by = (
+        f"SELECT pg_terminate_backend({pid})"
+        if pid is not None
+        else f"ROLLBACK PREPARED '{first.session.name}'"
+    )
     return Busy(
         "somebody is in the way",
         why=f"{who} holds its locks{tables} for {first.session.age_seconds or 0:.0f} s",
-        hint=f"try again later{end}",
+        hint=f"try again later, or end it: `{by}`",
     )
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from dbctl.errors import Busy, ConnectionLost, DbctlError, MigrationFailed, Refused
 from dbctl.migrate.environment import Environment, Steps, make_environment
 from dbctl.migrate.interrupt import run_watched
-from dbctl.migrate.model import Blocking, Direction, Event, Retrying, Run
+from dbctl.migrate.model import Blocking, Direction, Event, Retrying, Run, Stopping
 from dbctl.migrate.patience import Patience
 from dbctl.migrate.runner.aftermath import look_after, read_files
 from dbctl.migrate.runner.history import History
@@ -196,7 +196,7 @@ class _Attempts:
     async def _attempt(self, work: Callable[[], None], sight: Sight) -> bool:
         """Run env.py once; False: it is to be run again."""
         try:
-            await run_watched(work, self.watch, self.guard, sight.look)
+            await run_watched(work, self.watch, self.guard, sight.look, self._linger)
         except asyncio.CancelledError:
             await self._note("stopped")
             if self.journal.applied or self.journal.half_applied:
@@ -211,6 +211,9 @@ class _Attempts:
                 told = Busy(told.message, why=told.why, hint="try again later; it sets its own lock_timeout")
             raise _with_blockers(told, sight.blockers) from error
         return True
+
+    def _linger(self) -> None:
+        self.options.hear(Stopping(self.journal.in_flight))
 
     async def _is_to_be_retried(self, error: BaseException, sight: Sight) -> bool:
         reason = reason_to_retry(error, was_cut=sight.has_cut)
@@ -243,9 +246,12 @@ def _with_blockers(error: DbctlError, blockers: tuple[Blocking, ...]) -> DbctlEr
     """A Busy that names who was in the way."""
     if not (isinstance(error, Busy) and blockers):
         return error
-    who = ", ".join(
-        f"pid {one.pid} ({one.role}, {one.application or 'unnamed'}, {one.state})"
-        for one in blockers[:_NAMED]
-    )
+    who = ", ".join(_name(one) for one in blockers[:_NAMED])
     more = f" and {len(blockers) - _NAMED} more" if len(blockers) > _NAMED else ""
     return type(error)(error.message, why=f"{error.why}; blocked by {who}{more}", hint=error.hint)
+
+
+def _name(blocker: Blocking) -> str:
+    if not blocker.pid:
+        return f"a {blocker.state}, which COMMIT PREPARED or ROLLBACK PREPARED ends (pg_prepared_xacts)"
+    return f"pid {blocker.pid} ({blocker.role}, {blocker.application or 'unnamed'}, {blocker.state})"

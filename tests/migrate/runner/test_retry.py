@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 
+import psycopg2
 import pytest
 from sqlalchemy import text
 
+from dbctl.cli.output.views.migrate_events import line
+from dbctl.database import ConnInfo, open_database
 from dbctl.errors import Busy, MigrationFailed
-from dbctl.migrate.model import Building, Event, Retrying, Step, Waiting
+from dbctl.migrate.model import Building, Event, Retrying, Step, Stopping, Waiting
 from dbctl.migrate.patience import Kind, Patience, kind_of
+from dbctl.migrate.project import read_project
 from dbctl.migrate.runner import RunOptions, up
+from dbctl.migrate.site import Site
 from dbctl.migrate.status import read_status
-from tests.fixtures.database import execute
+from dbctl.postgres.scratch import scratch_server
+from dbctl.settings import DatabaseSettings, PoolSettings
+from tests.fixtures.database import execute, psycopg2_arguments
 from tests.migrate.conftest import quiet, tables
+from tests.migrate.runner.conftest import write_revisions
 
 IMPATIENT = Patience(lock_seconds=0.7, retry_budget_seconds=30)
 
@@ -209,3 +217,39 @@ async def test_each_statement_has_the_limits_of_its_kind(project):
 )
 def test_what_a_statement_is_to_others(sql, kind):
     assert kind_of(sql) is kind
+
+
+async def test_who_stops_a_run_in_its_python_code_is_told_what_it_waits_for(project):
+    here = project(
+        a="import time\n(HERE / 'here').touch()\nwhile not (HERE / 'go').exists(): time.sleep(0.05)"
+    )
+    folder = here.project.config.parent
+    heard: list[Event] = []
+    running = asyncio.create_task(up(here, progress=quiet, options=RunOptions(hear=heard.append)))
+    while not (folder / "here").exists():
+        await asyncio.sleep(0.05)
+    running.cancel()
+    await until(heard, Stopping)
+    (folder / "go").touch()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [line(one) for one in heard] == [
+        "stopping: waits for the Python code of a to come to its next statement"
+    ]
+
+
+async def test_a_prepared_transaction_that_is_in_the_way_is_told_with_what_ends_it(tmp_path):
+    ini = write_revisions(tmp_path / "p", a="op.execute('ALTER TABLE t ADD COLUMN m int')")
+    with scratch_server(options={"max_prepared_transactions": "2"}) as server:
+        address = ConnInfo(server.params)
+        execute(address, "CREATE TABLE t (n int)")
+        with closing(psycopg2.connect(**psycopg2_arguments(address))) as other:
+            other.cursor().execute("BEGIN; INSERT INTO t VALUES (1); PREPARE TRANSACTION 'x'")
+        async with open_database(address, DatabaseSettings(), PoolSettings()) as database:
+            here = Site(read_project(ini), database, address)
+            with pytest.raises(Busy, match=r"blocked by a prepared transaction, which COMMIT PREPARED or"):
+                await up(
+                    here,
+                    progress=quiet,
+                    options=RunOptions(patience=replace(IMPATIENT, retry_budget_seconds=0)),
+                )

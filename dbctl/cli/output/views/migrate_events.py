@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from dbctl.migrate.model import Blocking, Building, Event, Filling, Repaired, Resumed, Retrying, Waiting
+from dbctl.migrate.model import (
+    Blocking,
+    Building,
+    Event,
+    Filling,
+    Repaired,
+    Resumed,
+    Retrying,
+    Stopping,
+    Waiting,
+)
 
 _NAMED = 3
 _STEP_PERCENT = 10
@@ -26,6 +36,9 @@ def line(event: Event) -> str:
             return f"{event.revision}: dropped {event.index}, which a CONCURRENTLY had left INVALID"
         case Filling():
             return f"{event.revision}: {event.progress}"
+        case Stopping():
+            where = f"the Python code of {event.revision}" if event.revision else "the project's Python code"
+            return f"stopping: waits for {where} to come to its next statement"
         case Building():
             return _building(event)
 
@@ -57,7 +70,11 @@ def _all(blockers: tuple[Blocking, ...]) -> str:
 
 def _one(session: Blocking) -> str:
     age = "" if session.age_seconds is None else f" for {_seconds(session.age_seconds)}"
-    who = f"pid {session.pid}" if session.pid else "somebody"
+    if not session.pid:
+        return (
+            f"a {session.state}, which ends by COMMIT PREPARED or ROLLBACK PREPARED only (pg_prepared_xacts)"
+        )
+    who = f"pid {session.pid}"
     parts = [who, session.role, session.application or "unnamed", f"{session.state}{age}"]
     query = f": {session.query}" if session.query else ""
     return ", ".join(part for part in parts if part) + query
