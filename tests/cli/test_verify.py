@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.fixtures.cli import url_of
@@ -148,6 +150,42 @@ def test_an_application_that_keeps_its_engine_is_run_on_scratch_all_the_same(
     assert execute(empty_conninfo, "SELECT to_regclass('t'), to_regclass('alembic_version')") == [
         (None, None)
     ]
+
+
+def test_an_env_py_that_takes_a_role_and_a_login_that_is_no_superuser(dbctl, empty_conninfo, shop):
+    name = f"owner_{empty_conninfo.database}"
+    env_py = shop.folder / "migrations" / "env.py"
+    before = "connection.exec_driver_sql('SET ROLE {}'); connection.commit(); context.configure(connection"
+    env_py.write_text(env_py.read_text().replace("context.configure(connection", before.format(name)))
+    execute(
+        empty_conninfo,
+        f"CREATE ROLE {name} NOLOGIN; CREATE ROLE {name}_login LOGIN IN ROLE {name}",
+        f"ALTER DATABASE {empty_conninfo.database} OWNER TO {name}; ALTER SCHEMA public OWNER TO {name}",
+    )
+    keywords = {**empty_conninfo.keywords, "user": f"{name}_login"}
+    environ = {"DATABASE_URL": url_of(replace(empty_conninfo, keywords=keywords))}
+    words = ("-c", str(shop.config))
+    try:
+        assert dbctl("migrate", "verify", "base:heads", *words, env=environ).code == 0
+        assert dbctl("migrate", "up", *words, env=environ).code == 0
+        checked = dbctl("migrate", "check", *words, env=environ)
+        assert (checked.code, "all is as the migrations make it" in checked.stdout) == (0, True), (
+            checked.stderr
+        )
+        sure = ("--accept-loss", "--no-save", "--confirm", empty_conninfo.database)
+        shown = dbctl("migrate", "down", "-1", "--dry-run", *words, env=environ)
+        assert (shown.code, "nothing would be lost" in shown.stdout) == (0, True), shown.stderr
+        assert dbctl("migrate", "down", "-1", *words, *sure, env=environ).code == 0
+        # Its version table is there now, and so is a plan on a copy.
+        planned = dbctl("migrate", "up", *words, env=environ)
+        assert planned.code == 0, planned.stderr
+    finally:
+        execute(
+            empty_conninfo,
+            f"REASSIGN OWNED BY {name}, {name}_login TO CURRENT_USER",
+            f"DROP OWNED BY {name}, {name}_login",
+            f"ALTER DATABASE {empty_conninfo.database} OWNER TO CURRENT_USER; DROP ROLE {name}_login, {name}",
+        )
 
 
 def test_models_that_are_ahead_of_the_revisions_are_told(dbctl_alone, shop):

@@ -55,7 +55,7 @@ async def copy_schema(
         async with into.connect() as connection:
             await connection.exec_driver_sql("DROP SCHEMA IF EXISTS public")
     archive = await _dump(source, server.major, contents.unreadable)
-    await _make_roles(into, contents.roles if is_ours else contents.policy_roles)
+    await _make_roles(into, contents.roles if is_ours else contents.policy_roles, is_ours=is_ours)
     problems = await _restore(archive, into.conninfo, server.major)
     left_out = tuple(f"{schema}.{name}" for schema, name in contents.unreadable)
     absent = [name for name, used in contents.extensions.items() if not used]
@@ -131,12 +131,16 @@ def _dump_error(error: ToolFailed) -> DbctlError:
     )
 
 
-async def _make_roles(into: Database, wanted: Iterable[str]) -> None:
+async def _make_roles(into: Database, wanted: Iterable[str], *, is_ours: bool) -> None:
+    """An env.py may take one (SET ROLE): as nothing here belongs to it, it may do everything on a server of ours."""
+    power = "SUPERUSER" if is_ours else "NOSUPERUSER"
     async with into.connect() as connection:
         there = set(await connection.scalars(text(_THERE)))
         missing = [name for name in wanted if name not in there]
         if missing:
-            statements = "; ".join(f"CREATE ROLE {quote_identifier(name)} NOLOGIN" for name in missing)
+            statements = "; ".join(
+                f"CREATE ROLE {quote_identifier(name)} NOLOGIN {power}" for name in missing
+            )
             await _run_all(connection, statements)
 
 

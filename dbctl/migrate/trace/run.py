@@ -284,6 +284,9 @@ class _Run:
 
     def _given_up(self, error: BaseException) -> bool:
         """Another way into env.py, if there is one, before its error is raised."""
+        with self._guard.trusting():
+            if not self.ledger.opened and self._scratch.make_role(error):
+                return False
         if self._attributes is not None and not self._attributes.offered and not self.ledger.opened:
             self._attributes.offered = True
             self._guard.refused.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 
 from dbctl.database import ConnInfo
-from dbctl.database.errors import translated
+from dbctl.database.errors import sqlstate, translated
 from dbctl.errors import Refused
 from dbctl.migrate.trace.server import trace_server
 from dbctl.postgres.identifiers import quote_identifier
@@ -106,6 +107,18 @@ class Scratch:
         self._run(f"DROP DATABASE IF EXISTS {quote_identifier(database)} WITH (FORCE)")
         self._create(database, template=_kept(database) if database in self._copied else None)
 
+    def make_role(self, error: BaseException) -> bool:
+        """Make the role that an env.py wants to be (SET ROLE) and that is not here; False: it is not that.
+
+        It may do everything, as the one who connects, and is none of somebody else's server.
+        """
+        found = _NO_ROLE.search(str(error)) if sqlstate(error) == _INVALID_PARAMETER else None
+        if found is None or self.server is None:
+            return False
+        self._run(f"CREATE ROLE {quote_identifier(found['name'])} NOLOGIN SUPERUSER")
+        self.notes += (f"env.py takes the role {found['name']}, which was made on scratch",)
+        return True
+
     def cancel_statements(self) -> None:
         """Cancel what the project's sessions run in our databases (pg_stat_activity, pg_cancel_backend)."""
         with self.observer(self._made[0]).begin() as connection:
@@ -149,6 +162,8 @@ class Scratch:
             engine.dispose()
 
 
+_NO_ROLE = re.compile(r'role "(?P<name>.+)" does not exist')
+_INVALID_PARAMETER = "22023"
 _STARTED = "SELECT CAST(pg_postmaster_start_time() AS text)"
 _HERE = "SELECT current_database(), CAST(pg_postmaster_start_time() AS text)"
 _ANYTHING = """

@@ -96,7 +96,7 @@ class Steps:
             return self._broken(error or RuntimeError("env.py kept its error to itself"))
         if self._opened and error is None:
             return None
-        if self._may_be_offered():
+        if self._may_be_offered() or self._may_be_a_role(error):
             return self.run(revisions, direction, only_stamped=only_stamped)
         if error is None:
             raise ran_nothing(self.environment)
@@ -125,6 +125,11 @@ class Steps:
         self._attributes.offered = True
         self._guard.refused.clear()
         return True
+
+    def _may_be_a_role(self, error: BaseException | None) -> bool:
+        """Whether env.py wanted a role, which is there now."""
+        with self._guard.trusting():
+            return error is not None and not self._opened and self._scratch.make_role(error)
 
     def _steps(
         self,

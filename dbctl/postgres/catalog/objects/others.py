@@ -65,7 +65,8 @@ SELECT json_agg(json_build_array(
 _SELDOM = {
     "pg_foreign_data_wrapper": ("fdwowner", "fdwhandler::regproc, f.fdwvalidator::regproc, f.fdwoptions"),
     "pg_foreign_server": ("srvowner", "srvtype, f.srvversion, f.srvoptions"),
-    "pg_user_mapping": ("", "umoptions"),
+    # Its options may be passwords, and only a superuser may read the catalog itself.
+    "pg_user_mapping": ("", "srvname"),
     "pg_cast": ("", "castfunc::regprocedure, f.castcontext, f.castmethod"),
     "pg_operator": (
         "oprowner",
@@ -79,13 +80,16 @@ _SELDOM = {
     "pg_ts_config": ("cfgowner", "cfgparser"),
     "pg_ts_dict": ("dictowner", "dictinitoption"),
 }
+_SOURCES = {
+    "pg_user_mapping": "(SELECT umid AS oid, CAST('pg_user_mapping' AS regclass)::oid AS tableoid, srvname FROM pg_user_mappings)"
+}
 
 
 def _seldom(catalog: str, owner: str, facts: str) -> str:
     owned = f"pg_get_userbyid(f.{owner})" if owner else "NULL"
     return f"""
     SELECT '{catalog}', f.oid::int8, i.type, i.identity, {owned}, concat_ws(' ', f.{facts})
-      FROM {catalog} AS f CROSS JOIN LATERAL pg_identify_object(f.tableoid, f.oid, 0) AS i
+      FROM {_SOURCES.get(catalog, catalog)} AS f CROSS JOIN LATERAL pg_identify_object(f.tableoid, f.oid, 0) AS i
      WHERE f.oid >= 16384 AND {OWN.format(catalog="f")}
        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = f.tableoid AND d.objid = f.oid AND d.deptype = 'i')"""  # noqa: S608
 
