@@ -20,7 +20,7 @@ __all__ = ["undoable"]
 SETUP = """
 CREATE TABLE "Or ders" (id int, sub text, "no te" text, total bigint, twice bigint GENERATED ALWAYS AS (total * 2) STORED,
     PRIMARY KEY (id, sub));
-INSERT INTO "Or ders" SELECT g, 's"' || g, CASE WHEN g <= 5 THEN E'two\\nlines, "quoted" ' || g END, g::bigint * 100000000
+INSERT INTO "Or ders" SELECT g, 's"' || g, CASE WHEN g <= 5 THEN E'two\\n\\\\.\\nlines, "quoted" ' || g END, g::bigint * 100000000
     FROM generate_series(1, 30) g;
 CREATE TABLE keyless (word text, gone text);
 INSERT INTO keyless VALUES ('a', 'b'), ('a', 'c'), ('a', NULL), ('b', ''), (NULL, 'd');
@@ -37,6 +37,8 @@ CREATE TABLE parts (id int PRIMARY KEY, word text) PARTITION BY RANGE (id);
 CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (50);
 CREATE TABLE parts_2 PARTITION OF parts DEFAULT;
 INSERT INTO parts SELECT g, 'p' FROM generate_series(1, 80) g;
+CREATE TABLE moved (id int PRIMARY KEY, saved text, now xml, was text GENERATED ALWAYS AS (upper(saved)) STORED);
+INSERT INTO moved SELECT g, CASE g % 3 WHEN 0 THEN '' WHEN 1 THEN E'\\\\N' END, '<a/>' FROM generate_series(1, 6) g;
 CREATE TABLE tags (id int PRIMARY KEY, word text);
 INSERT INTO tags SELECT g, 't' || g FROM generate_series(1, 9) g;
 CREATE TABLE empty (id int);
@@ -50,6 +52,7 @@ op.drop_table("parts")
 op.drop_table("empty")
 op.execute("DELETE FROM tags WHERE id <= 4")
 op.get_bind().execute(sa.text("DELETE FROM loose WHERE n = :n"), {"n": 1})
+op.execute("UPDATE moved SET id = id + 100")
 op.drop_table("a_children")
 op.drop_table("z_parents")
 op.execute("UPDATE changed SET word = lower(word), n = n * 2 WHERE id <= 4 OR word = 'x'")
@@ -71,7 +74,8 @@ CONTENT = """SELECT (SELECT json_agg(o ORDER BY id)::text FROM (SELECT id, sub, 
                     (SELECT json_agg(k ORDER BY k::text)::text FROM keyless k),
                     (SELECT json_agg(l ORDER BY l::text)::text FROM loose l),
                     (SELECT json_agg(z ORDER BY id)::text FROM z_parents z), (SELECT json_agg(a ORDER BY parent)::text FROM a_children a),
-                    (SELECT json_agg(c ORDER BY id)::text FROM changed c), (SELECT json_agg(p ORDER BY id)::text FROM parts p),
+                    (SELECT json_agg(c ORDER BY id)::text FROM changed c),
+                    (SELECT json_agg(m ORDER BY id)::text FROM (SELECT id, saved, was, now::text FROM moved) m), (SELECT json_agg(p ORDER BY id)::text FROM parts p),
                     (SELECT json_agg(t ORDER BY id)::text FROM tags t)"""
 
 
@@ -107,6 +111,7 @@ def test_what_would_be_lost_is_refused_told_and_nothing_is_undone(down, empty_co
         ("loose", ""): None,
         ("z_parents", ""): 3,
         ("a_children", ""): 2,
+        ("moved", "id"): 6,
         ("changed", "word"): 4,
         ("changed", "n"): 4,
         ("changed", "stamp"): None,
@@ -164,7 +169,9 @@ def test_where_saving_fails_nothing_is_undone_and_nothing_stays(down, empty_conn
 def test_without_a_loss_it_asks_for_no_more_than_the_name(down, empty_conninfo, tmp_path):
     execute(empty_conninfo, "TRUNCATE parts, tags", 'UPDATE "Or ders" SET "no te" = NULL, total = 1')
     execute(
-        empty_conninfo, "UPDATE keyless SET gone = NULL", "TRUNCATE loose, z_parents, a_children, changed"
+        empty_conninfo,
+        "UPDATE keyless SET gone = NULL",
+        "TRUNCATE loose, z_parents, a_children, changed, moved",
     )
     done = down("--save-to", str(tmp_path / "saved"))
     assert done.code == 0, done.stderr

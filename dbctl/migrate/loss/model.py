@@ -75,7 +75,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class SavedFile:
-    """One file of what was saved, CSV with a header: rows of one table, or some of its columns."""
+    """One file of what was saved, in COPY's text format: rows of one table, or those ``columns`` of it."""
 
     file: str
     tables: tuple[str, ...]
@@ -83,7 +83,7 @@ class SavedFile:
     sha256: str
     rows: int = 0
     columns: tuple[str, ...] = ()
-    kind: Literal["csv"] = "csv"
+    kind: Literal["tsv"] = "tsv"
 
 
 @dataclass(frozen=True, slots=True)

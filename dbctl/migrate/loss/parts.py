@@ -21,7 +21,7 @@ Pair = tuple[Doomed, Loss]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows for one CSV file, which ``query`` reads now; and what is to come back of them.
+    """Rows for one file, which ``query`` reads now; and what is to come back of them.
 
     ``changed`` are the columns that get their values again, in rows that are found by ``found_by``: by the key, or
     (``is_key`` False) by all that is as it was; nobody can tell where that is None. ``inserts``: rows that

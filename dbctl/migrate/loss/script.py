@@ -24,13 +24,13 @@ def bring_back(parts: Sequence[Part], sequences: Sequence[tuple[str, str, int]])
 
 
 def _of_part(part: Part) -> str:
-    table, file = qualified(part.table), f"{part.name}.csv"
+    table, file = qualified(part.table), f"{part.name}.tsv"
     if part.found_by is None:
         said = f"{part.table.shown} has no primary key, and nobody knows what was overwritten: it is as it was in {file}"
         return f"\\echo {_literal(said)}\n"
     lines = [
         f"CREATE TEMPORARY TABLE saved AS SELECT {_listed(part.columns)} FROM {table} WITH NO DATA;",  # noqa: S608 - quoted names
-        f"\\copy saved FROM {_literal(file)} WITH (FORMAT csv, HEADER)",
+        f"\\copy saved FROM {_literal(file)}",
         "ANALYZE saved;",
         *(_by_key(part, part.found_by) if part.is_key else _by_all_else(part, part.found_by)),
         "DROP TABLE saved;",
