@@ -24,23 +24,24 @@ def line(event: Event) -> str:
     match event:
         case Waiting():
             where = f"{event.revision} waits" if event.revision else "waiting until nobody is in the way"
-            return f"{where}: blocked by {_all(event.blockers)}"
+            told = f"{where}: blocked by {_all(event.blockers)}"
         case Retrying():
-            return (
+            told = (
                 f"{event.revision}: {event.reason}, rolled back; attempt {event.attempt + 1}"
                 f" in {event.pause_seconds:.0f} s at most (tries for {_seconds(event.left_seconds)} more)"
             )
         case Resumed():
-            return _resumed(event)
+            told = _resumed(event)
         case Repaired():
-            return f"{event.revision}: dropped {event.index}, which a CONCURRENTLY had left INVALID"
+            told = f"{event.revision}: dropped {event.index}, which a CONCURRENTLY had left INVALID"
         case Filling():
-            return f"{event.revision}: {event.progress}"
+            told = f"{event.revision}: {event.progress}"
         case Stopping():
             where = f"the Python code of {event.revision}" if event.revision else "the project's Python code"
-            return f"stopping: waits for {where} to come to its next statement"
+            told = f"stopping: waits for {where} to come to its next statement"
         case Building():
-            return _building(event)
+            told = _building(event)
+    return told
 
 
 def percent(event: Building) -> int:
