@@ -31,6 +31,17 @@ async def alongside(companion: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.
         raise first from first.__cause__
 
 
+async def together(*work: Coroutine[Any, Any, Any]) -> None:
+    """Await all at once; the first that fails ends the others and is raised as itself, in no group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except BaseExceptionGroup as several:
+        first = several.exceptions[0]
+        raise first from first.__cause__
+
+
 @asynccontextmanager
 async def time_limit(seconds: float, what: str) -> AsyncIterator[None]:
     """Cancel the block after so many seconds (0 is never) and raise TimedOut.

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from dbctl.backup.folder import BackupFolder, readable
+from datetime import UTC, datetime
+
+from dbctl.backup.folder import LATEST, BackupFolder, readable
 from dbctl.backup.model import Backup, Manifest, Status
 from dbctl.database import Target
-from dbctl.errors import Corrupt, Refused
+from dbctl.errors import Corrupt, NotFound, Refused, UsageError
+
+_EXAMPLE = "write it as 2026-11-22T17:15:00Z or 2026-11-22T18:15:00+01:00"
+
+
+def parse_moment(given: str) -> datetime:
+    """A moment as RFC 3339 writes it, in UTC. Raises UsageError; a time without its zone could be any of 38."""
+    try:
+        moment = datetime.fromisoformat(given.strip())
+    except ValueError as error:
+        raise UsageError(f"--at {given!r} is no time", why=str(error), hint=_EXAMPLE) from None
+    if moment.tzinfo is None:
+        raise UsageError(f"--at {given!r} says no time zone", hint=_EXAMPLE)
+    return moment.astimezone(UTC)
 
 
 def good_backups(folder: BackupFolder, target: Target) -> list[Manifest]:
@@ -29,24 +44,23 @@ def choose_backup(
     from_database: str | None = None,
     from_host: str | None = None,
     replaces: bool = True,
+    moment: datetime | None = None,
 ) -> Backup:
     """The backup to restore. Raises Refused where it comes from elsewhere and nobody said so.
 
-    ``replaces``: it will take the place of the target's database, so it must be a backup of it.
+    ``replaces``: it will take the place of the target's database, so it must be a backup of it. ``moment``:
+    ``latest`` is the newest good one whose data is not younger.
     """
     environment = from_environment or target.environment
     database = from_database or target.conninfo.database
-    backup = folder.find(reference, environment=environment, database=database)
+    if moment is not None and reference == LATEST:
+        backup = _at(folder, moment, environment, database)
+    else:
+        backup = folder.find(reference, environment=environment, database=database)
     manifest = readable(backup)
     if backup.status is not Status.GOOD:
         raise Corrupt(
             f"backup {backup.id} is {backup.status}", why=backup.problem, hint="see `dbctl backup list`"
-        )
-    if replaces and manifest.selection is not None:
-        raise Refused(
-            f"backup {backup.id} is partial",
-            why=f"it would replace all of {target.conninfo.database!r} by some of its tables",
-            hint="add --as NAME to restore it beside",
         )
     if manifest.environment != environment:
         raise Refused(
@@ -60,11 +74,41 @@ def choose_backup(
             why=f"it would replace {target.conninfo.database!r}" if replaces else "",
             hint=f"add --from-database {manifest.database}, or --as NAME to restore beside",
         )
-    host = from_host or target.conninfo.place
-    if replaces and manifest.host != host:
+    if replaces:
+        _check_replaces(backup, manifest, target, from_host or target.conninfo.place)
+    return backup
+
+
+def _check_replaces(backup: Backup, manifest: Manifest, target: Target, host: str) -> None:
+    """Only all of that very database, of that very server, takes its place unasked."""
+    database = target.conninfo.database
+    if manifest.selection is not None:
+        raise Refused(
+            f"backup {backup.id} is partial",
+            why=f"it would replace all of {database!r} by some of its tables",
+            hint="add --as NAME to restore it beside",
+        )
+    if manifest.host != host:
         raise Refused(
             f"backup {backup.id} is of the server {manifest.host}, not of {host}",
-            why=f"it would replace {target.conninfo.database!r} there",
+            why=f"it would replace {database!r} there",
             hint=f"add --from-host {manifest.host}, or --as NAME to restore beside",
         )
-    return backup
+
+
+def _at(folder: BackupFolder, moment: datetime, environment: str, database: str) -> Backup:
+    good = [one for one in folder.backups() if one.counts and _is_of(one, environment, database)]
+    for one in good:
+        if readable(one).created_at <= moment:
+            return one
+    oldest = readable(good[-1]).created_at if good else None
+    raise NotFound(
+        f"no good backup of {environment}, database {database}, is as old as {moment:%Y-%m-%dT%H:%M:%SZ}",
+        why=f"the oldest is of {oldest:%Y-%m-%dT%H:%M:%SZ}" if oldest else f"there is none in {folder.path}",
+        hint="see `dbctl backup list`",
+    )
+
+
+def _is_of(backup: Backup, environment: str, database: str) -> bool:
+    known = readable(backup)
+    return (known.environment, known.database) == (environment, database)

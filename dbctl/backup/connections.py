@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,6 +14,8 @@ from sqlalchemy import event
 from dbctl.backup.alongside import breakable
 from dbctl.database import Database, Target
 from dbctl.errors import DbctlError, Failed, NoSuchDatabase, WrongPassword
+from dbctl.postgres.binaries import find_client
+from dbctl.postgres.locks import advisory_lock
 
 _CANDIDATES = ("postgres", "template1")
 
@@ -52,3 +56,22 @@ async def run_ddl(database: Database, *statements: str) -> None:
     async with database.connect() as connection:
         for statement in statements:
             await connection.exec_driver_sql(statement)
+
+
+@asynccontextmanager
+async def only_restore(maintenance: Target, name: str) -> AsyncIterator[None]:
+    """Be the only one that restores the database ``name``, or takes a restore of it back. Raises Busy."""
+    async with (
+        patient(maintenance) as database,
+        database.connect() as connection,
+        advisory_lock(connection, f"dbctl restore {name}"),
+    ):
+        yield
+
+
+def psql_command(maintenance: Target, *statements: str) -> str:
+    """A command for a shell that runs these statements on the server."""
+    where = maintenance.conninfo
+    psql = "psql" if shutil.which("psql") else str(find_client("psql", 0))
+    words = [psql, "-h", where.host, "-p", where.port, "-U", where.role, "-d", where.database]
+    return shlex.join([*words, *(word for one in statements for word in ("-c", one))])

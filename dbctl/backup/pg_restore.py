@@ -36,9 +36,16 @@ async def fill_database(
     owners: bool = True,
     tablespaces: bool = True,
     jobs: int = 1,
+    memory_bytes: int = 0,
+    only: tuple[str, ...] = (),
 ) -> None:
-    """Restore the archive into ``fresh``, so many tables at a time. Raises ToolFailed with pg_restore's first error."""
+    """Restore the archive into ``fresh``, so many tables at a time. Raises ToolFailed with pg_restore's first error.
+
+    ``memory_bytes`` for each index that is built (0: as the server has it); ``only`` are more of pg_restore's options.
+    """
     conninfo = await fresh.with_password()
+    environment = conninfo.libpq_environment()
+    environment["PGOPTIONS"] = " ".join([environment.get("PGOPTIONS", ""), *_quick(memory_bytes)]).strip()
     tolerant = ready.pg_restore.major >= _HARMLESS_SINCE > ready.server_major
     try:
         await run_tool(
@@ -49,10 +56,11 @@ async def fill_database(
             *(() if tablespaces else ("--no-tablespaces",)),
             # From a stream it reads in order, one after the other.
             *((f"--jobs={jobs}",) if jobs > 1 and not archive.encrypted else ()),
+            *only,
             f"--dbname={dbname_argument(conninfo.database)}",
             *archive.arguments,
             stdin=archive.stream(),
-            environment=conninfo.libpq_environment(),
+            environment=environment,
             password=conninfo.password,
             on_message=_FirstError() if tolerant else None,
             accept=frozenset({0, 1}) if tolerant else frozenset({0}),
@@ -61,3 +69,10 @@ async def fill_database(
         failed = ToolFailed(error.message, why=error.why, hint=_HINT)
         failed.said = error.said
         raise failed from error
+
+
+def _quick(memory_bytes: int) -> tuple[str, ...]:
+    """Settings that every role may make for its sessions; those of WAL and checkpoints are the whole server's."""
+    # Nobody relies on the database yet: what a crash of the server takes with it, the swap never sees.
+    quick = ("-c synchronous_commit=off",)
+    return (*quick, f"-c maintenance_work_mem={memory_bytes >> 10}kB") if memory_bytes else quick

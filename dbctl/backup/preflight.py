@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dbctl.backup.archive import Archive
 from dbctl.backup.archive_tools import Tool, choose_tool
-from dbctl.backup.model import Manifest
+from dbctl.backup.model import Manifest, RestoreOptions
+from dbctl.backup.needs import Missing, Needs, read_needs
+from dbctl.backup.server_checks import check_names, check_occupants, check_room, check_server
 from dbctl.database import Target
 from dbctl.errors import AlreadyExists, Refused
 from dbctl.postgres.client import run_tool
@@ -19,18 +20,20 @@ from dbctl.postgres.client import run_tool
 _SERVER = """
     SELECT current_setting('server_version') AS version,
            CAST(current_setting('server_version_num') AS int) / 10000 AS major,
-           pg_is_in_recovery() AS standby,
+           pg_is_in_recovery() AS standby, current_user AS me,
+           (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS super,
            (SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user) AS creates,
+           (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = :name) AS owner,
            (SELECT pg_has_role(datdba, 'MEMBER') FROM pg_database WHERE datname = :name) AS owns
-"""
-_MISSING_ROLES = """
-    SELECT wanted FROM unnest(CAST(:names AS text[])) AS wanted
-     WHERE wanted NOT IN (SELECT rolname FROM pg_roles)
 """
 MISSING_EXTENSIONS = """
     SELECT wanted FROM unnest(CAST(:names AS text[])) AS wanted
      WHERE wanted NOT IN (SELECT name FROM pg_available_extensions)
 """
+_OTHER_VERSIONS = """
+    SELECT name, default_version FROM pg_available_extensions WHERE name = ANY (CAST(:names AS text[]))
+"""
+_OTHER_TOOL = "install the PostgreSQL client of the version and build that wrote the backup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,38 +43,40 @@ class Preflight:
     pg_restore: Tool
     server_major: int
     replaced: bool
+    notes: tuple[str, ...] = ()
 
 
 async def check_restore(
-    maintenance: Target, archive: Archive, name: str, *, beside: bool, owners: bool
+    maintenance: Target, archive: Archive, name: str, options: RestoreOptions
 ) -> Preflight:
-    """Ask the server (pg_roles, pg_available_extensions, pg_database) and pg_restore; changes nothing.
+    """Ask the server (pg_roles, pg_available_extensions, pg_database, …) and pg_restore; changes nothing.
 
-    Raises Refused with everything that is missing, AlreadyExists where ``beside`` and the name is taken.
+    Raises Refused with everything that is missing and what mends each, AlreadyExists where the name to
+    restore beside is taken.
     """
     backup, manifest = archive.backup, archive.manifest
     archive.ensure_opens()
     pg_restore = await choose_tool("pg_restore", int(manifest.client_version.partition(".")[0]))
-    problems = await archive_problems(pg_restore, archive)
+    missing = [Missing(what, _OTHER_TOOL) for what in await archive_problems(pg_restore, archive)]
+    needs = Needs() if missing else await read_needs(pg_restore, archive)
     async with maintenance.open() as database, database.connect() as connection:
         server = (await connection.execute(text(_SERVER), {"name": name})).one()
-        roles = await _missing(connection, _MISSING_ROLES, manifest.facts.roles) if owners else []
-        extensions = await _missing(
-            connection, MISSING_EXTENSIONS, [one.name for one in manifest.facts.extensions]
+        if options.beside and server.owns is not None:
+            raise AlreadyExists(
+                f"database {name!r} is there already", field="name", hint="give --as another name"
+            )
+        missing += check_server(server, manifest)
+        missing += await check_names(connection, server, manifest, needs, options)
+        missing += await check_occupants(connection, name)
+        missing += await check_room(connection, manifest, options)
+        notes = await _notes(connection, manifest)
+    if missing:
+        raise Refused(
+            f"backup {backup.id} can't be restored here",
+            why="; ".join(one.what for one in missing),
+            hint="; ".join(dict.fromkeys(one.mend for one in missing)),
         )
-    problems += _server_problems(server, manifest)
-    if beside and server.owns is not None:
-        raise AlreadyExists(
-            f"database {name!r} is there already", field="name", hint="give --as another name"
-        )
-    if roles:
-        problems.append(f"no role {', '.join(roles)}")
-    if extensions:
-        problems.append(f"the server has no extension {', '.join(extensions)}")
-    if problems:
-        hint = "create the roles, or add --no-owner: all then belongs to you, without grants" if roles else ""
-        raise Refused(f"backup {backup.id} can't be restored here", why="; ".join(problems), hint=hint)
-    return Preflight(pg_restore, server.major, server.owns is not None)
+    return Preflight(pg_restore, server.major, server.owns is not None, notes)
 
 
 async def archive_problems(pg_restore: Tool, archive: Archive) -> list[str]:
@@ -93,16 +98,12 @@ async def archive_problems(pg_restore: Tool, archive: Archive) -> list[str]:
     return []
 
 
-async def _missing(connection: AsyncConnection, statement: str, names: object) -> list[str]:
-    return list(await connection.scalars(text(statement), {"names": names}))
-
-
-def _server_problems(server: Row[Any], manifest: Manifest) -> Iterator[str]:
-    if server.major < int(manifest.server_version.partition(".")[0]):
-        yield f"the backup is of PostgreSQL {manifest.server_version}, this server is the older {server.version}"
-    if server.standby:
-        yield "this server is a standby"
-    if not server.creates:
-        yield "the role may not create databases (CREATEDB)"
-    if server.owns is False:
-        yield "the role does not own the database that it would replace"
+async def _notes(connection: AsyncConnection, manifest: Manifest) -> tuple[str, ...]:
+    """Extensions that come in another version: a dump asks for the server's default one."""
+    had = {one.name: one.version for one in manifest.facts.extensions}
+    found: list[Row[Any]] = list(await connection.execute(text(_OTHER_VERSIONS), {"names": list(had)}))
+    return tuple(
+        f"extension {one.name} comes in version {one.default_version}, the backup had {had[one.name]}"
+        for one in found
+        if one.default_version != had[one.name]
+    )

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
-import shutil
+import os
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import text
-
-from dbctl.backup.alongside import time_limit
+from dbctl.backup.alongside import time_limit, together
 from dbctl.backup.archive import Archive
-from dbctl.backup.compare import compare_rows
-from dbctl.backup.connections import at, find_maintenance, patient
-from dbctl.backup.model import Facts, Manifest, Progress, Restored, Say, ignore
+from dbctl.backup.arrival import compare_arrival
+from dbctl.backup.connections import at, find_maintenance, only_restore, psql_command
+from dbctl.backup.model import Manifest, Progress, Restored, RestoreOptions, Say, ignore
 from dbctl.backup.naming import new_id, side_name
 from dbctl.backup.new_database import drop_leftovers, name_in_the_making, new_database
 from dbctl.backup.pg_restore import fill_database
 from dbctl.backup.preflight import Preflight, check_restore
 from dbctl.backup.properties import copy_properties
-from dbctl.backup.swap import go_live
+from dbctl.backup.statistics import analyze
+from dbctl.backup.swap import KEPT, UNDONE, go_live
 from dbctl.backup.verify import ensure_intact
 from dbctl.database import Target
 from dbctl.errors import Failed
-from dbctl.postgres.binaries import find_client
 from dbctl.postgres.identifiers import quote_identifier
-from dbctl.postgres.locks import advisory_lock
 from dbctl.postgres.tasks import surely
 from dbctl.settings import BackupSettings
+
+_MOST_JOBS = 8
+
+Finish = Callable[[Target], Awaitable[tuple[str, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,82 +42,104 @@ class _Names:
     kept: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One restore: what, where, how."""
+
+    target: Target
+    maintenance: Target
+    archive: Archive
+    settings: BackupSettings
+    options: RestoreOptions
+    finish: Finish | None
+
+    @property
+    def jobs(self) -> int:
+        return self.options.jobs or min(_MOST_JOBS, os.cpu_count() or 1)
+
+
 async def restore_backup(
     target: Target,
     archive: Archive,
     settings: BackupSettings,
+    options: RestoreOptions = RestoreOptions(),  # noqa: B008 - frozen
     *,
-    beside: str | None = None,
-    owners: bool = True,
+    finish: Finish | None = None,
     progress: Progress = ignore,
     say: Say = ignore,
 ) -> Restored:
     """Put the backup in the place of the target's database, which is kept under another name.
 
-    ``beside`` gives it that name instead and replaces nothing. Every byte is checked before the server gets
-    its first statement; ``progress`` takes the bytes checked so far. On any failure, and on cancellation,
-    the databases are those of before. Raises Corrupt, Refused, Busy, ToolFailed, Failed.
+    Every byte is checked before the server gets its first statement; ``progress`` takes the bytes checked so
+    far. ``finish`` works on the new database when it was compared, before it takes the name, and gives notes.
+    On any failure, and on cancellation, the databases are those of before. Raises Corrupt, Refused, Busy,
+    ToolFailed, Failed.
     """
     started = time.monotonic()
-    name = beside or target.conninfo.database
+    name = options.beside or target.conninfo.database
     async with time_limit(settings.timeout, "the restore"):
         await ensure_intact(archive.backup, progress=progress)
         maintenance = await find_maintenance(target)
-        async with (
-            patient(maintenance) as database,
-            database.connect() as connection,
-            advisory_lock(connection, f"dbctl restore {name}"),
-        ):
-            kept, notes = await _restore(target, maintenance, archive, beside, owners=owners, say=say)
+        work = _Work(target, maintenance, archive, settings, options, finish)
+        async with only_restore(maintenance, name):
+            kept, notes = await _restore(work, name, say)
     return _told(maintenance, archive.manifest, name, kept, notes=notes, started=started)
 
 
-async def _restore(
-    target: Target, maintenance: Target, archive: Archive, beside: str | None, *, owners: bool, say: Say
-) -> tuple[str | None, tuple[str, ...]]:
-    manifest = archive.manifest
-    names = _names(beside or target.conninfo.database)
-    ready = await check_restore(maintenance, archive, names.final, beside=beside is not None, owners=owners)
-    for leftover in await drop_leftovers(maintenance, names.final):
-        say(f"dropped {leftover}: an earlier restore was killed")
-    locale = manifest.facts.locale
+async def _restore(work: _Work, name: str, say: Say) -> tuple[str | None, tuple[str, ...]]:
+    names, maintenance = _names(name), work.maintenance
+    ready = await check_restore(maintenance, work.archive, name, work.options)
+    for leftover in await drop_leftovers(maintenance, name):
+        say(f"dropped {leftover}: an earlier restore was killed before the swap, {name} is as it was")
+    locale = work.archive.manifest.facts.locale
     async with new_database(maintenance, names.fresh, locale, ready.server_major) as notes:
-        fresh = at(target, names.fresh)
-        await fill_database(fresh, ready, archive, owners=owners)
-        await _check(fresh, ready, manifest.facts)
-        carried = await copy_properties(maintenance, names.final, names.fresh) if ready.replaced else ()
+        found = await _fill(work, at(work.target, names.fresh), ready)
+        carried = await copy_properties(maintenance, name, names.fresh) if ready.replaced else ()
         kept = names.kept if ready.replaced else None
         try:
-            await surely(go_live(maintenance, names.fresh, names.final, kept))
+            await surely(go_live(maintenance, names.fresh, name, kept))
         except asyncio.CancelledError:
-            raise _too_late(names.final, kept) from None
-    return kept, notes + carried
+            raise _too_late(name, kept) from None
+    return kept, (*ready.notes, *notes, *found, *carried)
+
+
+async def _fill(work: _Work, fresh: Target, ready: Preflight) -> tuple[str, ...]:
+    """Rows, indexes, comparison, statistics; notes on what differs."""
+    options = work.options
+    await fill_database(
+        fresh,
+        ready,
+        work.archive,
+        owners=options.owners,
+        tablespaces=options.tablespaces,
+        jobs=work.jobs,
+        memory_bytes=work.settings.restore_memory,
+    )
+    notes: list[str] = []
+
+    async def compare() -> None:
+        notes.extend(await compare_arrival(fresh, work.archive, ready, options))
+
+    if work.finish is None:
+        await together(compare(), analyze(fresh, work.jobs))
+        return tuple(notes)
+    await compare()
+    notes += await work.finish(fresh)
+    await analyze(fresh, work.jobs)
+    return tuple(notes)
 
 
 def _too_late(name: str, kept: str | None) -> Failed:
     """For an interruption that came when the names were being swapped."""
     why = f"what was called so is kept as {kept!r}" if kept else ""
-    return Failed(f"the restore was done: {name!r} is the restored database", why=why)
+    hint = "`dbctl restore --undo` brings it back" if kept else ""
+    return Failed(f"the restore was done: {name!r} is the restored database", why=why, hint=hint)
 
 
 def _names(final: str) -> _Names:
     quote_identifier(final)
     run_id = new_id(datetime.now(UTC))
-    return _Names(final, name_in_the_making(final, run_id), side_name(final, "before", run_id))
-
-
-async def _check(fresh: Target, ready: Preflight, expected: Facts) -> None:
-    async with patient(fresh) as database:
-        async with database.session() as session:
-            problems = await compare_rows(session, expected, ready.server_major)
-        if problems:
-            raise Failed(
-                "the restored rows are not those of the backup",
-                why="; ".join(problems),
-                hint="nothing was replaced",
-            )
-        async with database.connect() as connection:
-            await connection.execute(text("ANALYZE"))
+    return _Names(final, name_in_the_making(final, run_id), side_name(final, KEPT, run_id))
 
 
 def _told(
@@ -132,7 +155,7 @@ def _told(
     drop, undo = f"DROP DATABASE {live}", []
     if kept:
         drop = f"DROP DATABASE {quote_identifier(kept)}"
-        aside = quote_identifier(side_name(name, "undone", manifest.id))
+        aside = quote_identifier(side_name(name, UNDONE, manifest.id))
         undo = [
             f"ALTER DATABASE {live} RENAME TO {aside}",
             f"ALTER DATABASE {quote_identifier(kept)} RENAME TO {live}",
@@ -145,14 +168,7 @@ def _told(
         tables=len(manifest.facts.tables),
         rows=sum(table.rows for table in manifest.facts.tables),
         duration_seconds=round(time.monotonic() - started, 3),
-        drop_command=_psql(maintenance, drop),
-        undo_command=_psql(maintenance, *undo) if undo else "",
+        drop_command=psql_command(maintenance, drop),
+        undo_command=psql_command(maintenance, *undo) if undo else "",
         notes=notes,
     )
-
-
-def _psql(maintenance: Target, *statements: str) -> str:
-    where = maintenance.conninfo
-    psql = "psql" if shutil.which("psql") else str(find_client("psql", 0))
-    words = [psql, "-h", where.host, "-p", where.port, "-U", where.role, "-d", where.database]
-    return shlex.join([*words, *(word for one in statements for word in ("-c", one))])

@@ -12,11 +12,13 @@ from dbctl.backup.new_database import literal
 from dbctl.database import Database, Target
 from dbctl.postgres.identifiers import quote_identifier
 
+# What the names of databases that went aside say: replaced by a restore, or restored and taken back.
+KEPT, UNDONE = "before", "undone"
 _POLL_SECONDS = 0.1
 _END_SESSIONS = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = :oid AND pid <> pg_backend_pid()
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = ANY (CAST(:oids AS oid[])) AND pid <> pg_backend_pid()
 """
-_OID = "SELECT oid FROM pg_database WHERE datname = :name"
+_OIDS = "SELECT oid FROM pg_database WHERE datname = ANY (CAST(:names AS text[]))"
 _COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = :name"
 
 
@@ -27,7 +29,7 @@ async def go_live(maintenance: Target, fresh: str, name: str, kept: str | None) 
     those inside, whom a second connection ends. Unlike ALLOW_CONNECTIONS false this leaves nothing to take
     back if we are killed. Raises Busy for who stays (a prepared transaction, say).
     """
-    busy = name if kept else fresh
+    busy = [name, fresh]
     async with (
         patient(maintenance) as fence,
         patient(maintenance) as database,
@@ -36,12 +38,12 @@ async def go_live(maintenance: Target, fresh: str, name: str, kept: str | None) 
         await _rename(database, fresh, name, kept)
 
 
-async def _end_sessions(fence: Database, name: str) -> None:
+async def _end_sessions(fence: Database, names: list[str]) -> None:
     async with fence.connect() as connection:
         # By oid: once the names are swapped, sessions under this name are the new database's.
-        oid = await connection.scalar(text(_OID), {"name": name})
+        oids = list(await connection.scalars(text(_OIDS), {"names": names}))
         while True:
-            await connection.execute(text(_END_SESSIONS), {"oid": oid})
+            await connection.execute(text(_END_SESSIONS), {"oids": oids})
             await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -202,6 +202,9 @@ class BackupSettings(Section):
     role_passwords: bool = Field(
         default=False, description="keep the hashes of the roles' passwords too; needs a superuser"
     )
+    restore_memory: Bytes = Field(
+        256 << 20, description="what each job of a restore may take to build an index (maintenance_work_mem)"
+    )
     encrypt_to: Names = Field(
         (), description="public age keys (age1…): without one of theirs nobody reads it"
     )

@@ -14,8 +14,8 @@ from dbctl.backup.create import create_backup
 from dbctl.backup.encryption import NO_KEYS, Keyring
 from dbctl.backup.folder import BackupFolder
 from dbctl.backup.manifest import render
-from dbctl.backup.model import Backup, Request, Restored
-from dbctl.backup.restore import restore_backup
+from dbctl.backup.model import Backup, Request, Restored, RestoreOptions, Say, ignore
+from dbctl.backup.restore import Finish, restore_backup
 from dbctl.database import ConnInfo, Target
 from dbctl.database.password import password_source
 from dbctl.errors import ToolMissing
@@ -69,8 +69,11 @@ class Room:
         changed = self.settings.model_copy(update=settings)
         return await create_backup(self.target, self.folder, changed, request)
 
-    async def restore(self, backup: Backup, **options: Any) -> Restored:
-        return await restore_backup(self.target, Archive(backup, self.keyring), self.settings, **options)
+    async def restore(
+        self, backup: Backup, *, say: Say = ignore, finish: Finish | None = None, **options: Any
+    ) -> Restored:
+        archive, wanted = Archive(backup, self.keyring), RestoreOptions(**options)
+        return await restore_backup(self.target, archive, self.settings, wanted, finish=finish, say=say)
 
     def execute(self, *statements: str) -> list[Any]:
         return execute(self.conninfo, *statements)

@@ -46,6 +46,23 @@ def test_the_backup_takes_the_databases_place_when_its_name_is_confirmed(dbctl, 
     assert f"database {conninfo.database}" in result.stderr.splitlines()[0]
 
 
+def test_undo_brings_the_replaced_database_back_when_its_name_is_confirmed(dbctl, conninfo, postgres):
+    dbctl("backup")
+    change(conninfo)
+    at = "9999-01-01T00:00:00Z"
+    assert dbctl("restore", "--at", at, "--confirm", conninfo.database).code == 0
+    assert dbctl("restore", "--undo", "--yes").code == 3
+    undone = dbctl("restore", "--undo", "--confirm", conninfo.database, "--format", "json")
+    assert undone.code == 0, undone.stderr
+    assert changed(conninfo)
+    assert beside(postgres, conninfo) == [undone.json()["aside"]]
+
+
+@pytest.mark.parametrize("arguments", [(), ("latest", "--at", "2026-11-22T17:15:00Z"), ("--at", "noon")])
+def test_which_backup_must_be_said_once(dbctl, conninfo, postgres, arguments):
+    assert dbctl("restore", *arguments, "--confirm", conninfo.database).code == 2
+
+
 @pytest.mark.parametrize("confirm", [(), ("--yes",), ("--confirm", "another")])
 def test_without_the_name_nothing_happens(dbctl, conninfo, postgres, confirm):
     dbctl("backup")

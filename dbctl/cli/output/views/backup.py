@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from dbctl.backup.model import Backup, Manifest, Proof, Restored, Status, Summary, Verified
+from dbctl.backup.model import Backup, Manifest, Proof, Restored, Status, Summary, Undone, Verified
 from dbctl.cli.output.blocks import Block, Cell, Lines, Style, Table
 
 _STYLES: dict[Status, Style] = {
@@ -88,9 +88,21 @@ def restored(done: Restored) -> Iterator[Block]:
     what = f"{_counted(done.tables, 'table')}, {_counted(done.rows, 'row')}, in {done.duration_seconds:.1f} s"
     yield Lines([Cell(f"restored {done.backup_id} as database {done.database}: {what}", style="good")])
     if done.kept:
-        yield Lines([f"before: kept as {done.kept}", f"go back: {done.undo_command}"])
+        yield Lines(
+            [
+                f"before: kept as {done.kept}",
+                f"go back: dbctl restore --undo, or {done.undo_command}",
+            ]
+        )
     yield Lines([f"drop {done.kept or done.database}: {done.drop_command}"])
     yield Lines([Cell(f"note: {note}", style="warning") for note in done.notes])
+
+
+def undone(done: Undone) -> Iterator[Block]:
+    """What has its name again, and where the restored database is."""
+    yield Lines([Cell(f"{done.database} is again what was kept as {done.brought_back}", style="good")])
+    if done.aside:
+        yield Lines([f"restored: kept as {done.aside}", f"drop {done.aside}: {done.drop_command}"])
 
 
 def size_text(size_bytes: int) -> str:
