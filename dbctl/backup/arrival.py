@@ -6,8 +6,8 @@ from dbctl.backup import catalog
 from dbctl.backup.archive import Archive
 from dbctl.backup.compare import compare_rows
 from dbctl.backup.connections import patient
-from dbctl.backup.model import RestoreOptions
 from dbctl.backup.preflight import Preflight
+from dbctl.backup.restore_model import RestoreOptions
 from dbctl.database import Target
 from dbctl.errors import Failed
 

@@ -79,6 +79,19 @@ def choose_backup(
     return backup
 
 
+def check_crossing(backup: Backup, target: Target, *, masked: bool, unmasked: bool) -> None:
+    """Data of one environment goes into another masked, or because somebody insists. Raises Refused, UsageError."""
+    if masked and unmasked:
+        raise UsageError("--mask and --unmasked exclude each other")
+    source = readable(backup).environment
+    if source != target.environment and not (masked or unmasked):
+        raise Refused(
+            f"the data of {source!r} goes into {target.environment!r} only masked",
+            why="what people gave one environment, another has no right to",
+            hint="add --mask, or --unmasked if it really must be the originals",
+        )
+
+
 def _check_replaces(backup: Backup, manifest: Manifest, target: Target, host: str) -> None:
     """Only all of that very database, of that very server, takes its place unasked."""
     database = target.conninfo.database

@@ -49,6 +49,15 @@ async def new_database(
         raise
 
 
+@asynccontextmanager
+async def scrap_database(maintenance: Target, name: str, locale: Locale, major: int) -> AsyncIterator[None]:
+    """An empty database that is dropped at the block's end, however it ends."""
+    async with new_database(maintenance, name, locale, major):
+        yield
+    async with patient(maintenance) as database:
+        await surely(run_ddl(database, _drop(name)))
+
+
 def literal(value: str) -> str:
     """The value as SQL, for statements that take no parameters."""
     if "\\" in value:

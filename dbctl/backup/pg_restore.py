@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dbctl.backup.archive import Archive
 from dbctl.backup.archive_tools import dbname_argument
 from dbctl.backup.preflight import Preflight
@@ -45,7 +47,9 @@ async def fill_database(
     """
     conninfo = await fresh.with_password()
     environment = conninfo.libpq_environment()
-    environment["PGOPTIONS"] = " ".join([environment.get("PGOPTIONS", ""), *_quick(memory_bytes)]).strip()
+    environment["PGOPTIONS"] = " ".join(
+        [environment.get("PGOPTIONS", ""), *_quick(memory_bytes, lz4=ready.lz4)]
+    ).strip()
     tolerant = ready.pg_restore.major >= _HARMLESS_SINCE > ready.server_major
     try:
         await run_tool(
@@ -71,8 +75,11 @@ async def fill_database(
         raise failed from error
 
 
-def _quick(memory_bytes: int) -> tuple[str, ...]:
-    """Settings that every role may make for its sessions; those of WAL and checkpoints are the whole server's."""
+def _quick(memory_bytes: int, *, lz4: bool) -> Iterator[str]:
+    """Settings that the role may make for its sessions; those of checkpoints are the whole server's."""
     # Nobody relies on the database yet: what a crash of the server takes with it, the swap never sees.
-    quick = ("-c synchronous_commit=off",)
-    return (*quick, f"-c maintenance_work_mem={memory_bytes >> 10}kB") if memory_bytes else quick
+    yield "-c synchronous_commit=off"
+    if memory_bytes:
+        yield f"-c maintenance_work_mem={memory_bytes >> 10}kB"
+    if lz4:
+        yield "-c wal_compression=lz4"

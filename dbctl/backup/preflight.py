@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dbctl.backup.archive import Archive
 from dbctl.backup.archive_tools import Tool, choose_tool
-from dbctl.backup.model import Manifest, RestoreOptions
+from dbctl.backup.model import Manifest
 from dbctl.backup.needs import Missing, Needs, read_needs
+from dbctl.backup.restore_model import RestoreOptions
 from dbctl.backup.server_checks import check_names, check_occupants, check_room, check_server
 from dbctl.database import Target
 from dbctl.errors import AlreadyExists, Refused
@@ -23,6 +24,7 @@ _SERVER = """
            pg_is_in_recovery() AS standby, current_user AS me,
            (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS super,
            (SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user) AS creates,
+           (SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'wal_compression') AS lz4,
            (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = :name) AS owner,
            (SELECT pg_has_role(datdba, 'MEMBER') FROM pg_database WHERE datname = :name) AS owns
 """
@@ -38,12 +40,16 @@ _OTHER_TOOL = "install the PostgreSQL client of the version and build that wrote
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What the restore works with; ``replaced`` is whether a database of that name is there."""
+    """What the restore works with; ``replaced`` is whether a database of that name is there.
+
+    ``lz4``: whether our sessions may compress what they write to the WAL, which is most of a restore's writing.
+    """
 
     pg_restore: Tool
     server_major: int
     replaced: bool
     notes: tuple[str, ...] = ()
+    lz4: bool = False
 
 
 async def check_restore(
@@ -76,7 +82,9 @@ async def check_restore(
             why="; ".join(one.what for one in missing),
             hint="; ".join(dict.fromkeys(one.mend for one in missing)),
         )
-    return Preflight(pg_restore, server.major, server.owns is not None, notes)
+    return Preflight(
+        pg_restore, server.major, server.owns is not None, notes, bool(server.super and server.lz4)
+    )
 
 
 async def archive_problems(pg_restore: Tool, archive: Archive) -> list[str]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dbctl.backup.alongside import time_limit, together
 from dbctl.backup.archive import Archive
 from dbctl.backup.arrival import compare_arrival
-from dbctl.backup.connections import at, find_maintenance, only_restore, psql_command
-from dbctl.backup.model import Manifest, Progress, Restored, RestoreOptions, Say, ignore
+from dbctl.backup.connections import at, find_maintenance, only_restore, patient, psql_command, run_ddl
+from dbctl.backup.mask import mask_database
+from dbctl.backup.model import Manifest, Progress, Say, ignore
 from dbctl.backup.naming import new_id, side_name
 from dbctl.backup.new_database import drop_leftovers, name_in_the_making, new_database
 from dbctl.backup.pg_restore import fill_database
 from dbctl.backup.preflight import Preflight, check_restore
 from dbctl.backup.properties import copy_properties
+from dbctl.backup.restore_model import Restored, RestoreOptions
 from dbctl.backup.statistics import analyze
 from dbctl.backup.swap import KEPT, UNDONE, go_live
 from dbctl.backup.verify import ensure_intact
@@ -93,7 +96,8 @@ async def _restore(work: _Work, name: str, say: Say) -> tuple[str | None, tuple[
         say(f"dropped {leftover}: an earlier restore was killed before the swap, {name} is as it was")
     locale = work.archive.manifest.facts.locale
     async with new_database(maintenance, names.fresh, locale, ready.server_major) as notes:
-        found = await _fill(work, at(work.target, names.fresh), ready)
+        async with _closed(work, names.fresh):
+            found = await _fill(work, at(work.target, names.fresh), ready)
         carried = await copy_properties(maintenance, name, names.fresh) if ready.replaced else ()
         kept = names.kept if ready.replaced else None
         try:
@@ -101,6 +105,18 @@ async def _restore(work: _Work, name: str, say: Say) -> tuple[str | None, tuple[
         except asyncio.CancelledError:
             raise _too_late(name, kept) from None
     return kept, (*ready.notes, *notes, *found, *carried)
+
+
+@asynccontextmanager
+async def _closed(work: _Work, fresh: str) -> AsyncIterator[None]:
+    """Keep everybody else out while what is to be masked is not."""
+    if work.options.masks is None:
+        yield
+        return
+    async with patient(work.maintenance) as database:
+        await run_ddl(database, f"REVOKE CONNECT ON DATABASE {quote_identifier(fresh)} FROM PUBLIC")
+        yield
+        await run_ddl(database, f"GRANT CONNECT ON DATABASE {quote_identifier(fresh)} TO PUBLIC")
 
 
 async def _fill(work: _Work, fresh: Target, ready: Preflight) -> tuple[str, ...]:
@@ -120,11 +136,14 @@ async def _fill(work: _Work, fresh: Target, ready: Preflight) -> tuple[str, ...]
     async def compare() -> None:
         notes.extend(await compare_arrival(fresh, work.archive, ready, options))
 
-    if work.finish is None:
+    if work.finish is None and options.masks is None:
         await together(compare(), analyze(fresh, work.jobs))
         return tuple(notes)
     await compare()
-    notes += await work.finish(fresh)
+    if options.masks is not None:
+        notes += await mask_database(fresh, options.masks)
+    if work.finish is not None:
+        notes += await work.finish(fresh)
     await analyze(fresh, work.jobs)
     return tuple(notes)
 

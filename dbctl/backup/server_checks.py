@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dbctl.backup.model import Manifest, RestoreOptions
+from dbctl.backup.model import Manifest
 from dbctl.backup.needs import Missing, Needs
+from dbctl.backup.restore_model import RestoreOptions
 from dbctl.postgres.identifiers import quote_identifier
 
 _MISSING = {

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from sqlalchemy import text
 
 from dbctl.backup.connections import find_maintenance, only_restore, patient, psql_command
-from dbctl.backup.model import Undone
 from dbctl.backup.naming import is_side_name, new_id, side_name
+from dbctl.backup.restore_model import Undone
 from dbctl.backup.server_checks import check_occupants
 from dbctl.backup.swap import KEPT, UNDONE, go_live
 from dbctl.database import Target

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dbctl.cli.command import Invocation
@@ -11,33 +11,62 @@ from dbctl.cli.storage import open_folder, open_keyring
 from dbctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from dbctl.backup.model import Backup, Restored, RestoreOptions, Undone
+    from dbctl.backup.archive import Archive
+    from dbctl.backup.restore_model import Restored, RestoreOptions, TablesBack, Undone
     from dbctl.database import Target
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Which backup the command line asks for, and where it says that it comes from."""
+    """Which backup the command line asks for, where it says that it comes from, and where it goes to."""
 
     reference: str | None
     at: str | None
     source: Mapping[str, str | None]
+    to_env: str | None
+    mask: bool
+    unmasked: bool
 
 
 async def put_in_place(run: Invocation, wish: Wish, options: RestoreOptions) -> Restored:
     """Restore the wished backup, after the question that it needs."""
-    from dbctl.backup.archive import Archive
     from dbctl.backup.restore import restore_backup
 
-    target = await run.target(direct=True)
-    chosen = _choose(run, wish, target, replaces=options.beside is None)
-    database = target.conninfo.database
-    await run.announce_write(f"restores backup {chosen.id} as database {options.beside or database}")
+    there = _destination(run, wish)
+    target = await there.target(direct=True)
+    archive = await _choose(run, wish, target, replaces=options.beside is None)
+    database, backup_id = target.conninfo.database, archive.backup.id
+    await there.announce_write(f"restores backup {backup_id} as database {options.beside or database}")
     if options.beside is None:
-        run.ask_name(database, f"puts backup {chosen.id} in the place of {database}")
-    settings, archive = run.loaded.settings.backup, Archive(chosen, open_keyring(run))
+        there.ask_name(database, f"puts backup {backup_id} in the place of {database}")
+    settings = there.loaded.settings.backup
+    if wish.mask:
+        # Where the data comes from has the last word.
+        options = replace(options, masks={**settings.mask, **run.loaded.settings.backup.mask})
     with run.progress("Checking and restoring", unit="bytes") as progress:
         return await restore_backup(target, archive, settings, options, progress=progress, say=run.say)
+
+
+async def bring_back(
+    run: Invocation, wish: Wish, names: Sequence[str], options: RestoreOptions
+) -> TablesBack:
+    """Restore single tables beside the live ones: that adds, and asks nothing."""
+    from dbctl.backup.tables import restore_tables
+
+    if options.beside is not None or wish.mask:
+        raise UsageError(
+            "--table goes with neither --as nor --mask",
+            why="tables come into the database itself, as they were",
+        )
+    there = _destination(run, wish)
+    target = await there.target(direct=True)
+    archive = await _choose(run, wish, target, replaces=False)
+    await there.announce_write(f"restores {', '.join(names)} of backup {archive.backup.id} into a new schema")
+    settings, jobs = there.loaded.settings.backup, options.jobs or 1
+    with run.progress("Checking and restoring", unit="bytes") as progress:
+        return await restore_tables(
+            target, archive, settings, names, jobs=jobs, progress=progress, say=run.say
+        )
 
 
 async def put_back(run: Invocation, kept: str | None) -> Undone:
@@ -51,8 +80,14 @@ async def put_back(run: Invocation, kept: str | None) -> Undone:
     return await undo_restore(target, found)
 
 
-def _choose(run: Invocation, wish: Wish, target: Target, *, replaces: bool) -> Backup:
-    from dbctl.backup.choose import choose_backup, parse_moment
+def _destination(run: Invocation, wish: Wish) -> Invocation:
+    """The run itself, or the same one in the environment that the data goes to."""
+    return run if wish.to_env is None else Invocation(replace(run.common, env=wish.to_env))
+
+
+async def _choose(run: Invocation, wish: Wish, target: Target, *, replaces: bool) -> Archive:
+    from dbctl.backup.archive import Archive
+    from dbctl.backup.choose import check_crossing, choose_backup, parse_moment
     from dbctl.backup.folder import LATEST
 
     if (wish.reference is None) is (wish.at is None):
@@ -61,12 +96,20 @@ def _choose(run: Invocation, wish: Wish, target: Target, *, replaces: bool) -> B
             why="give its id, latest, or --at TIME: one of them",
             hint="see `dbctl backup list`",
         )
-    moment = parse_moment(wish.at) if wish.at is not None else None
-    return choose_backup(
+    source = dict(wish.source)
+    if wish.to_env is not None:
+        # --to-env says it all: the backup is of the environment, the database and the server of --env.
+        ours = await run.target(direct=True)
+        known = (ours.environment, ours.conninfo.database, ours.conninfo.place)
+        names = ("from_environment", "from_database", "from_host")
+        source = {name: source[name] or value for name, value in zip(names, known, strict=True)}
+    chosen = choose_backup(
         open_folder(run),
         wish.reference or LATEST,
         target,
-        **wish.source,
+        **source,
         replaces=replaces,
-        moment=moment,
+        moment=parse_moment(wish.at) if wish.at is not None else None,
     )
+    check_crossing(chosen, target, masked=wish.mask, unmasked=wish.unmasked)
+    return Archive(chosen, open_keyring(run))

@@ -70,6 +70,19 @@ def _array(text: str) -> list[str] | None:
     return list(items)
 
 
+def _dotted(value: object) -> object:
+    """``[backup.mask.users]`` with ``email = …`` is the same as ``"users.email" = …``."""
+    if not isinstance(value, dict):
+        return value
+    flat: dict[str, object] = {}
+    for key, one in value.items():
+        inner = _dotted(one)
+        flat |= (
+            {f"{key}.{name}": rule for name, rule in inner.items()} if isinstance(inner, dict) else {key: one}
+        )
+    return flat
+
+
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=30 * 86400)]
 # Of a calendar, not of a wait.
 Span = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
@@ -77,6 +90,8 @@ Bytes = Annotated[int, BeforeValidator(parse_bytes), Field(ge=0)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 Share = Annotated[float, Field(gt=0, le=1)]
+MaskRule = Literal["email", "username", "name", "text", "password", "null", "keep"]
+MaskRules = Annotated[dict[str, MaskRule], BeforeValidator(_dotted)]
 HazardLevel = Literal["danger", "caution", "notice", "off"]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -211,6 +226,10 @@ class BackupSettings(Section):
     identity: Path | None = Field(None, description="a file of private age keys, to prove and to restore")
     seal_key: Path | None = Field(
         None, description="a file with a secret of 32 bytes or more, by which manifests are authenticated"
+    )
+    mask: MaskRules = Field(
+        default_factory=dict,
+        description="`restore --mask`: a rule by column, such as users.email; those of users are there already",
     )
     max_age: Seconds = Field(26 * 3600, description="`backup status`: how old the newest good one may be")
     max_unproven: Seconds = Field(

@@ -14,8 +14,9 @@ from dbctl.backup.create import create_backup
 from dbctl.backup.encryption import NO_KEYS, Keyring
 from dbctl.backup.folder import BackupFolder
 from dbctl.backup.manifest import render
-from dbctl.backup.model import Backup, Request, Restored, RestoreOptions, Say, ignore
+from dbctl.backup.model import Backup, Request, Say, ignore
 from dbctl.backup.restore import Finish, restore_backup
+from dbctl.backup.restore_model import Restored, RestoreOptions
 from dbctl.database import ConnInfo, Target
 from dbctl.database.password import password_source
 from dbctl.errors import ToolMissing

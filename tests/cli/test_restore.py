@@ -105,7 +105,47 @@ def test_another_environments_backup_is_refused_unless_it_is_named(dbctl, connin
     refused = dbctl(*arguments, env=shared)
     assert refused.code == 3
     assert "--from-environment test" in refused.stderr
-    assert dbctl(*arguments, "--from-environment", "test", env=shared).code == 0
+    named = (*arguments, "--from-environment", "test")
+    refused = dbctl(*named, env=shared)
+    assert refused.code == 3
+    assert "--unmasked" in refused.stderr
+    assert dbctl(*named, "--unmasked", env=shared).code == 0
+
+
+def test_data_goes_into_another_environment_masked_or_because_somebody_insists(
+    dbctl, conninfo, postgres, project
+):
+    execute(conninfo, "INSERT INTO users (username, email) VALUES ('ada', 'ada@example.com')")
+    dbctl("backup")
+    copy = f"{conninfo.database}_copy"
+    arguments = ("restore", "latest", "--to-env", "test", "--as", copy)
+    refused = dbctl(*arguments)
+    assert refused.code == 3
+    assert "--mask" in refused.stderr
+    with (project / "configs" / "base.toml").open("a") as settings:
+        settings.write(
+            '\n[backup.mask]\n"public.users.full_name" = "keep"\n[backup.mask.users]\nusername = "text"\n'
+        )
+    done = dbctl(*arguments, "--mask")
+    assert done.code == 0, done.stderr
+    assert done.stderr.splitlines()[0].startswith("test: ")
+    assert execute(conninfo.with_database(copy), "SELECT count(*) FROM users WHERE email ~ 'example'") == [
+        (0,)
+    ]
+    # A partial way round the guard would be one, too.
+    assert dbctl("restore", "latest", "--to-env", "test", "--table", "users").code == 3
+    assert dbctl("restore", "latest", "--table", "users", "--mask").code == 2
+
+
+def test_a_table_comes_back_beside_the_live_one(dbctl, conninfo, postgres):
+    execute(conninfo, "INSERT INTO users (username, email) VALUES ('ada', 'ada@example.com')")
+    dbctl("backup")
+    execute(conninfo, "DELETE FROM users")
+    done = dbctl("restore", "latest", "--table", "users")
+    assert done.code == 0, done.stderr
+    copy_sql = next(line for line in done.stdout.splitlines() if "INSERT INTO" in line)
+    execute(conninfo, copy_sql.strip())
+    assert execute(conninfo, "SELECT username FROM users") == [("ada",)]
 
 
 def test_a_damaged_backup_is_refused_before_the_database_is_asked(dbctl, conninfo, postgres, project):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from dbctl.backup.model import Backup, Manifest, Proof, Restored, Status, Summary, Undone, Verified
+from dbctl.backup.model import Backup, Manifest, Proof, Status, Summary, Verified
+from dbctl.backup.restore_model import Restored, TablesBack, Undone
 from dbctl.cli.output.blocks import Block, Cell, Lines, Style, Table
 
 _STYLES: dict[Status, Style] = {
@@ -103,6 +104,16 @@ def undone(done: Undone) -> Iterator[Block]:
     yield Lines([Cell(f"{done.database} is again what was kept as {done.brought_back}", style="good")])
     if done.aside:
         yield Lines([f"restored: kept as {done.aside}", f"drop {done.aside}: {done.drop_command}"])
+
+
+def tables_back(done: TablesBack) -> Iterator[Block]:
+    """Where the tables are, and the SQL to go on with."""
+    what = f"{_counted(len(done.tables), 'table')} of {done.backup_id} into schema {done.schema}"
+    yield Lines([Cell(f"restored {what} of {done.database}, in {done.duration_seconds:.1f} s", style="good")])
+    for one in done.tables:
+        yield Lines([f"{one.schema}.{one.name}: {_counted(one.rows, 'row')}; to bring back what is missing:"])
+        yield Lines([f"  {one.copy_sql}"])
+    yield Lines([f"drop it all: {done.drop_sql}"])
 
 
 def size_text(size_bytes: int) -> str:
