@@ -38,6 +38,7 @@ NoTablespaces = Annotated[
 NoRoomCheck = Annotated[
     bool, typer.Option("--no-room-check", help="Begin even where the disk seems too small.")
 ]
+Migrate = Annotated[bool, typer.Option("--migrate", help="Apply the code's newer revisions before the swap.")]
 ToEnv = Annotated[
     Name,
     typer.Option("--to-env", metavar="NAME", help="Restore into the database of this other environment."),
@@ -68,6 +69,7 @@ async def restore(
     no_owner: NoOwner = False,
     no_tablespaces: NoTablespaces = False,
     no_room_check: NoRoomCheck = False,
+    migrate: Migrate = False,
     to_env: ToEnv = None,
     mask: Mask = False,
     unmasked: Unmasked = False,
@@ -98,7 +100,7 @@ async def restore(
     options = RestoreOptions(beside, not no_owner, not no_tablespaces, not no_room_check, jobs)
     if undo:
         return run.emit(await put_back(run, backup), views.undone, always=True)
-    wish = Wish(backup, at, source, to_env, mask, unmasked)
+    wish = Wish(backup, at, source, migrate, to_env, mask, unmasked)
     if table:
         return run.emit(await bring_back(run, wish, table, options), views.tables_back, always=True)
     done = await put_in_place(run, wish, options)

@@ -23,6 +23,7 @@ class Wish:
     reference: str | None
     at: str | None
     source: Mapping[str, str | None]
+    migrate: bool
     to_env: str | None
     mask: bool
     unmasked: bool
@@ -31,10 +32,12 @@ class Wish:
 async def put_in_place(run: Invocation, wish: Wish, options: RestoreOptions) -> Restored:
     """Restore the wished backup, after the question that it needs."""
     from dbctl.backup.restore import restore_backup
+    from dbctl.cli.restore_migrate import compare_with_code, migration
 
     there = _destination(run, wish)
     target = await there.target(direct=True)
     archive = await _choose(run, wish, target, replaces=options.beside is None)
+    compare_with_code(there, archive.manifest, migrate=wish.migrate)
     database, backup_id = target.conninfo.database, archive.backup.id
     await there.announce_write(f"restores backup {backup_id} as database {options.beside or database}")
     if options.beside is None:
@@ -44,7 +47,10 @@ async def put_in_place(run: Invocation, wish: Wish, options: RestoreOptions) -> 
         # Where the data comes from has the last word.
         options = replace(options, masks={**settings.mask, **run.loaded.settings.backup.mask})
     with run.progress("Checking and restoring", unit="bytes") as progress:
-        return await restore_backup(target, archive, settings, options, progress=progress, say=run.say)
+        finish = migration(there) if wish.migrate else None
+        return await restore_backup(
+            target, archive, settings, options, finish=finish, progress=progress, say=run.say
+        )
 
 
 async def bring_back(
@@ -53,9 +59,9 @@ async def bring_back(
     """Restore single tables beside the live ones: that adds, and asks nothing."""
     from dbctl.backup.tables import restore_tables
 
-    if options.beside is not None or wish.mask:
+    if options.beside is not None or wish.mask or wish.migrate:
         raise UsageError(
-            "--table goes with neither --as nor --mask",
+            "--table goes with none of --as, --mask and --migrate",
             why="tables come into the database itself, as they were",
         )
     there = _destination(run, wish)

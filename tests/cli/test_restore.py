@@ -199,3 +199,48 @@ def wait_for_pg_restore(postgres) -> None:
     while not execute(postgres, "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+NEWER = """revision = "0004"
+down_revision = "0003_users_search"
+
+from alembic import op
+
+def upgrade():
+    op.execute("CREATE TABLE newer ()")
+    op.execute("{more}")
+
+def downgrade():
+    op.execute("DROP TABLE newer")
+"""
+
+
+def test_a_backup_that_is_behind_the_code_is_told_and_migrated_before_the_swap(
+    dbctl, conninfo, postgres, project
+):
+    dbctl("backup")
+    file = project / "migrations" / "versions" / "0004_newer.py"
+    file.write_text(NEWER.format(more="SELECT 1"))
+    copy = conninfo.with_database(f"{conninfo.database}_copy")
+    told = dbctl("restore", "latest", "--as", f"{conninfo.database}_plain")
+    assert "1 revision behind the code (0004): --migrate" in told.stderr
+    done = dbctl("restore", "latest", "--as", copy.database, "--migrate")
+    assert done.code == 0, done.stderr
+    assert execute(copy, "SELECT to_regclass('newer') IS NOT NULL, version_num FROM alembic_version") == [
+        (True, "0004")
+    ]
+    assert execute(conninfo, "SELECT to_regclass('newer') IS NULL") == [(True,)]
+    file.write_text(NEWER.format(more="SELECT 1/0"))
+    before = beside(postgres, conninfo)
+    failed = dbctl("restore", "latest", "--migrate", "--confirm", conninfo.database)
+    assert failed.code == 6
+    assert beside(postgres, conninfo) == before
+
+
+def test_a_backup_of_newer_code_is_not_migrated(dbctl, conninfo, postgres, project):
+    execute(conninfo, "UPDATE alembic_version SET version_num = '9999'")
+    dbctl("backup")
+    result = dbctl("restore", "latest", "--migrate", "--confirm", conninfo.database)
+    assert result.code == 3
+    assert "9999" in result.stderr
+    assert beside(postgres, conninfo) == []
