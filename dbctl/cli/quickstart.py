@@ -44,7 +44,7 @@ def quickstart(run: Invocation) -> None:
     _step(run, f"users seed {USERS}", "Something to look at")
     _step(run, "users search an --limit 5", "Search: any part of a name or email")
     _step(run, "health", "What is wrong, and the next step")
-    _step(run, "backup", "A backup: hashed, with a manifest")
+    _step(run, "backup --prove", "A backup: hashed, then restored on a server of its own and compared")
     _step(run, f"restore latest --as {COPY}", "The way back, checked against the manifest")
     run.say("")
     run.say(f"Done in {time.perf_counter() - started:.0f} s. The server goes on running. What to try next:")

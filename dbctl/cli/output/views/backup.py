@@ -36,21 +36,27 @@ def sentence(backup: Backup) -> str:
 
 def backups(listed: Sequence[Summary]) -> Iterator[Block]:
     """One row a backup, the newest first."""
-    headings = ("id", "status", "environment", "database", "created", "size", "proven", "problem")
+    headings = ("id", "status", "environment", "database", "created", "size", "problem")
     rows: list[list[str | Cell]] = [
         [
             one.id,
-            Cell(one.status, style=_STYLES[one.status]),
+            Cell(_state(one), style=_STYLES[one.status]),
             one.environment or "",
             one.database or "",
             _moment(one.created_at),
             "" if one.size_bytes is None else size_text(one.size_bytes),
-            _moment(one.proven_at),
-            "partial" if one.partial and not one.problem else one.problem,
+            one.problem,
         ]
         for one in listed
     ]
     yield Table(headings, rows, right=("size",))
+
+
+def _state(one: Summary) -> str:
+    """A good one may be more than that, or less."""
+    if one.status is Status.GOOD and one.partial:
+        return "partial"
+    return "proven" if one.status is Status.GOOD and one.proven_at else one.status
 
 
 def details(backup: Backup) -> Iterator[Block]:
