@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from dbctl.settings import BackupSettings
 from tests.backup.test_folder import write
 from tests.backup.test_manifest import NOW, manifest
 
+few = hypothesis.settings(max_examples=50)
 NOWHERE = Path("/nowhere")
 
 
@@ -59,6 +61,7 @@ backups = st.lists(
 )
 
 
+@few
 @given(backups, keeps, moments)
 def test_what_one_relies_on_always_stays(all_: list[Backup], keep: Keep, now: datetime):
     left = kept(all_, keep, now)
@@ -75,12 +78,14 @@ def test_what_one_relies_on_always_stays(all_: list[Backup], keep: Keep, now: da
         assert verdict.keep == bool(verdict.reasons)
 
 
+@few
 @given(backups, keeps, moments)
 def test_pruning_twice_removes_no_more_than_once(all_: list[Backup], keep: Keep, now: datetime):
     once = kept(all_, keep, now)
     assert kept(once, keep, now) == once
 
 
+@few
 @given(backups, keeps, moments)
 def test_to_a_clock_that_was_set_back_the_future_is_no_reason_to_remove(
     all_: list[Backup], keep: Keep, now: datetime
@@ -89,6 +94,7 @@ def test_to_a_clock_that_was_set_back_the_future_is_no_reason_to_remove(
     assert [one for one in kept(all_, keep, now) if one in newer] == newer
 
 
+@few
 @given(backups, keeps, moments)
 def test_neighbours_and_bad_ones_change_nothing_for_a_database(all_: list[Backup], keep: Keep, now: datetime):
     mine = [one for one in all_ if one.counts and one.manifest and one.manifest.database == "app"]
