@@ -7,6 +7,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.fixtures.cli import url_of
 from tests.fixtures.database import ROOT, execute
 
 ROUNDS = 3
-MEGABYTES = int(os.environ.get("DBCTL_TEST_BACKUP_MB", "700"))
+MEGABYTES = int(os.environ.get("DBCTL_TEST_BACKUP_MB", "1100"))
 
 
 class Ground:
@@ -30,6 +31,7 @@ class Ground:
         self.conninfo = conninfo
         self.postmaster = postmaster
         self.folder = folder
+        self.usual = self._children()
 
     def cpu(self, work: Callable[[], object]) -> float:
         """Seconds of the server, its ended sessions included, and of the programs that ``work`` runs."""
@@ -56,10 +58,12 @@ class Ground:
         return sum(int(fields[number]) for number in range(11, 15)) / os.sysconf("SC_CLK_TCK")
 
     def _settle(self) -> None:
-        while execute(self.conninfo, "SELECT count(*) FROM pg_stat_activity WHERE application_name <> ''")[0][
-            0
-        ]:
-            pass
+        """Wait until the sessions are gone, and counted with their parent: leaving a large memory takes a while."""
+        while self._children() - self.usual:
+            time.sleep(0.05)
+
+    def _children(self) -> set[str]:
+        return set(Path(f"/proc/{self.postmaster}/task/{self.postmaster}/children").read_text().split())
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +113,7 @@ def test_a_backup_beside_pg_dump(ground: Ground) -> None:
     }
     for name, (share, ours, theirs) in found.items():
         print(f"\n{name}, {size}: {share:.2f} ({ours:.2f} / {theirs:.2f} s CPU, {ROUNDS} pairs)")
-    assert found["a backup beside default pg_dump -Fc"][0] <= 0.6
+    assert found["a backup beside default pg_dump -Fc"][0] <= 0.9
 
 
 @pytest.mark.benchmark
