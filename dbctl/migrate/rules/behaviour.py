@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dbctl.migrate.rules.facts import named, operations, shown
+from dbctl.migrate.rules.facts import named, operations, shown, sql_of
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule, statement_rule
 from dbctl.postgres.lock_modes import LockMode
@@ -48,7 +48,7 @@ CREATE_TRIGGER = hazard(
         safe=(
             (
                 "# dbctl: accept create-trigger because running code is ready for what it does\n"
-                'op.execute("CREATE TRIGGER {trigger} BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()")'
+                'op.execute("""{statement}""")'
             ),
         ),
         lock=LockMode.SHARE_ROW_EXCLUSIVE,
@@ -63,7 +63,7 @@ TOGGLE_TRIGGER = hazard(
         safe=(
             (
                 "# dbctl: accept toggle-trigger because nobody relies on it any more\n"
-                'op.execute("ALTER TABLE {table} DISABLE TRIGGER {trigger}")'
+                'op.execute("""{statement}""")'
             ),
         ),
         lock=LockMode.SHARE_ROW_EXCLUSIVE,
@@ -121,7 +121,7 @@ def create_trigger(operation: CreateTrigger, scene: Scene) -> Iterator[Hit]:
     """On a table that was there."""
     table = scene.table(operation.table)
     if table is not None:
-        yield Hit(shown([table]), named(table, trigger=operation.name))
+        yield Hit(shown([table]), named(table, statement=sql_of(operation, scene)))
 
 
 @rule(TOGGLE_TRIGGER, ToggleTrigger)
@@ -130,7 +130,7 @@ def toggle_trigger(operation: ToggleTrigger, scene: Scene) -> Iterator[Hit]:
     table = scene.table(operation.table)
     if table is not None:
         why = "Rows written while it was off stay as they are." if operation.enabled else ""
-        yield Hit(shown([table]), named(table, trigger=operation.trigger), why)
+        yield Hit(shown([table]), named(table, statement=sql_of(operation, scene)), why)
 
 
 @statement_rule(DROP_TRIGGER)

@@ -34,6 +34,14 @@ def operations(statement: Statement) -> Iterator[Operation]:
         yield from hidden.operations
 
 
+def sql_of(operation: Operation, scene: Scene) -> str:
+    """The text of the statement that does it: of the inner one, where it ran inside another."""
+    inner = scene.statement.hidden if scene.hidden else ()
+    return next(
+        (each.sql for each in inner if any(one is operation for one in each.operations)), scene.statement.sql
+    )
+
+
 def is_opaque(statement: Statement) -> bool:
     """Whether its text does not tell what it does: DO, CALL, a function in a SELECT, syntax not known."""
     return all(isinstance(operation, _OPAQUE) for operation in statement.operations)

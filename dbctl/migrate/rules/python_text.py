@@ -14,6 +14,11 @@ def execute(sql: str) -> str:
     return f"op.execute({as_python(for_text(sql), is_long=True)})"
 
 
+def accepting(hazard: str, reason: str, sql: str) -> str:
+    """The same, with the comment that accepts what it brings."""
+    return f"# dbctl: accept {hazard} because {reason}\n{execute(sql)}"
+
+
 def for_text(sql: str) -> str:
     r"""The SQL as op.execute() and text() want it, where ``:x`` is a parameter and ``\:x`` is not; ``::`` stays."""
     return _PARAMETER.sub(r"\\:", _BACKSLASH.sub(r"\\\\", sql))

@@ -141,7 +141,6 @@ CASES = [
         "create-trigger",
         ACCOUNT + NOOP,
         "CREATE TRIGGER t BEFORE UPDATE ON account FOR EACH ROW EXECUTE FUNCTION noop()",
-        {"function": "noop"},
     ),
     Bad(
         "toggle-trigger",
