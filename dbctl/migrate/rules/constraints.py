@@ -10,7 +10,7 @@ from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import affected, are_new, new_column, ran, reads
 from dbctl.migrate.rules.columns import default_of, whole
 from dbctl.migrate.rules.facts import named, operations, stored
-from dbctl.migrate.rules.fixes import fill, listed
+from dbctl.migrate.rules.fixes import fill, listed, numbered
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.new_columns import (
     ADD_CHECKED_COLUMN,
@@ -18,6 +18,7 @@ from dbctl.migrate.rules.new_columns import (
     ADD_UNIQUE_COLUMN,
     primary_key_of,
 )
+from dbctl.migrate.rules.partition_indexes import is_parted, key_by_parts
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.catalog.model import Table
 from dbctl.postgres.lock_modes import LockMode
@@ -27,6 +28,7 @@ from dbctl.postgres.sql.operations import (
     DropConstraint,
     ValidateConstraint,
 )
+from dbctl.postgres.sql.operations import Constraint as AddedConstraint
 
 _EXCLUDE = re.compile(r"\bEXCLUDE\b.*", re.IGNORECASE | re.DOTALL)
 
@@ -275,6 +277,8 @@ def _built(operation: AddConstraint, scene: Scene, kind: str, *, new: bool) -> I
     table = scene.table(operation.table)
     if table is None or constraint.kind != kind or constraint.using_index or not ran(scene):
         return
+    if is_parted(table) and operation.table.only:
+        return
     if are_new(scene, table, constraint.columns) is not new:
         return
     column = constraint.columns[0] if constraint.columns else ""
@@ -293,10 +297,27 @@ def _built(operation: AddConstraint, scene: Scene, kind: str, *, new: bool) -> I
     if added:
         unique = whole(added, *recipes.unique(constraint))
         found = replace(found, fix=fill(unique if kind == "unique" else primary_key_of(added), found))
-    elif constraint.nulls_not_distinct or constraint.deferrable:
-        way = recipes.unique(constraint) if kind == "unique" else ()
-        found = replace(found, fix=fill(way, found))
+    else:
+        found = replace(found, fix=_key_fix(constraint, table, found))
     yield found
+
+
+def _key_fix(constraint: AddedConstraint, table: Table, found: Hit) -> str:
+    """The safe way to a key over columns that were there: each made NOT NULL before, where the key wants it."""
+    wanting = constraint.columns if constraint.kind == "primary key" else ()
+    nullable = [name for name in wanting if name in table.columns and not table.columns[name].not_null]
+    given = [replace(found, names={**found.names, "column": name}) for name in nullable]
+    bodies = [fill((step,), each) for each in given for step in recipes.NOT_NULL]
+    if is_parted(table):
+        twice = recipes.no_duplicates(constraint)
+        return key_by_parts(
+            constraint,
+            table,
+            lambda part: fill((twice,), Hit((part,), {**found.names, "table": part})),
+            bodies,
+        )
+    way = recipes.unique(constraint) if constraint.kind == "unique" else recipes.primary_key(constraint)
+    return numbered([*bodies, *(fill((step,), found) for step in way)])
 
 
 def _added_before(operation: ValidateConstraint, scene: Scene, table: Table) -> bool:

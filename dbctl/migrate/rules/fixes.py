@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from dbctl.migrate.rules.python_text import as_python, for_text, quoted
 from dbctl.migrate.rules.registry import Hit
@@ -39,7 +39,11 @@ def fill(safe: tuple[str, ...], hit: Hit) -> str:
     """The safe way with the finding's own names; each further body of ``upgrade()`` is a revision of its own."""
     names = {"table": hit.tables[0]} if hit.tables else {}
     names |= hit.names
-    bodies = [_filled(body, names) for body in safe]
+    return numbered([_filled(body, names) for body in safe])
+
+
+def numbered(bodies: Sequence[str]) -> str:
+    """Bodies of ``upgrade()`` as one text; more than one say which revision each is of."""
     if not bodies[1:]:
         return "".join(bodies)
     return "\n\n".join(f"# revision {number}\n{body}" for number, body in enumerate(bodies, 1))

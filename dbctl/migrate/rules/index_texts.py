@@ -50,6 +50,11 @@ def on(operation: CreateIndex, table: str, schema: str, *, children: bool) -> Fi
     }
 
 
+def place_of(schema: str, name: str) -> str:
+    """A name as SQL, with its schema but for ``public``."""
+    return ".".join(quote_if_needed(part) for part in ("" if schema == "public" else schema, name) if part)
+
+
 def duplicates(operation: CreateIndex) -> dict[str, str]:
     """The ``keys`` that two rows may not share, and ``chosen``, the WHERE of the rows that count.
 

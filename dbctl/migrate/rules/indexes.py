@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dbctl.migrate.rules.facts import column_is_new, found, is_held_up, named, operations, shown, unique_keys
-from dbctl.migrate.rules.index_texts import as_sql, definition, duplicates, on, written_definition
+from dbctl.migrate.rules.facts import (
+    column_is_new,
+    found,
+    is_held_up,
+    named,
+    operations,
+    shown,
+    sql_of,
+    unique_keys,
+)
+from dbctl.migrate.rules.fixes import fill, qualified
+from dbctl.migrate.rules.index_texts import as_sql, definition, duplicates, written_definition
 from dbctl.migrate.rules.model import Hazard, Level
+from dbctl.migrate.rules.partition_indexes import index_by_parts, is_parted
+from dbctl.migrate.rules.python_text import accepting, outside
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.catalog.model import Table
-from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import CreateIndex, Drop, Reindex, Select, Update
 
@@ -19,6 +30,7 @@ _CREATE_SIMPLER = (
     "with op.get_context().autocommit_block():\n"
     '    op.execute("CREATE INDEX CONCURRENTLY {index} ON {table} ({column})")'
 )
+ONLY_BRIEFLY = "an index of a partitioned table can't be dropped CONCURRENTLY, and the lock is brief"
 _NO_DUPLICATES = (
     "duplicates = op.get_bind().execute(sa.text(\n"
     '    "SELECT {keys} FROM {table} {chosen}GROUP BY {keys} HAVING count(*) > 1 LIMIT 1"\n'
@@ -86,14 +98,7 @@ INDEX_ON_PARTITIONED = hazard(
         level=Level.DANGER,
         effect="failing",
         why="No index of a partitioned table can be built or dropped concurrently: it fails with 0A000.",
-        safe=(
-            'op.execute("""CREATE {unique}INDEX {definition_of_parent}""")',
-            (
-                "with op.get_context().autocommit_block():\n"
-                '    op.execute("""CREATE {unique}INDEX CONCURRENTLY {definition_of_partition}""")'
-            ),
-            'op.execute("ALTER INDEX {index} ATTACH PARTITION {partition_index}")',
-        ),
+        safe=(),
     )
 )
 INDEX_CORRUPTION = hazard(
@@ -147,10 +152,15 @@ def create_index(operation: CreateIndex, scene: Scene) -> Iterator[Hit]:
     table = scene.table(operation.table)
     if table is None or operation.concurrently or _is_skipped(operation, table) or is_held_up(scene):
         return
-    if operation.table.only and table.relation.kind == "partitioned table":
+    if operation.table.only and is_parted(table):
         return
     why = "All its partitions are locked together." if table.partitions else ""
-    yield Hit(shown([table]), _names(operation, table, scene), why)
+    names = _names(operation, table, scene)
+    if operation.unique and _can_have_duplicates(operation, table, scene):
+        yield Hit(shown([table]), names, why, fix=_looked_through(operation, table, scene, names))
+    else:
+        by_parts = index_by_parts(operation, table, scene) if is_parted(table) else ""
+        yield Hit(shown([table]), names, why, fix=by_parts)
 
 
 @rule(CREATE_UNIQUE_INDEX, CreateIndex)
@@ -159,8 +169,11 @@ def create_unique_index(operation: CreateIndex, scene: Scene) -> Iterator[Hit]:
     table = scene.table(operation.table)
     if table is None or not operation.unique or _is_skipped(operation, table):
         return
+    if operation.table.only and is_parted(table):
+        return
     if _can_have_duplicates(operation, table, scene):
-        yield Hit(shown([table]), _names(operation, table, scene))
+        names = _names(operation, table, scene)
+        yield Hit(shown([table]), names, fix=_looked_through(operation, table, scene, names))
 
 
 @rule(INDEX_CONCURRENTLY_IN_TXN, CreateIndex, Drop, Reindex)
@@ -180,7 +193,7 @@ def index_concurrently_in_txn(operation: CreateIndex | Drop | Reindex, scene: Sc
         names = _names(operation, table, scene) if table else as_sql(operation, definition(operation))
         yield Hit(shown([table]) if table else (str(operation.table),), names, why)
     else:
-        yield Hit(_tables_of(operation, scene), why=why)
+        yield Hit(_tables_of(operation, scene), why=why, fix=outside(sql_of(operation, scene)))
 
 
 @rule(CIC_IF_NOT_EXISTS, CreateIndex)
@@ -200,12 +213,14 @@ def index_on_partitioned(operation: CreateIndex | Drop, scene: Scene) -> Iterato
     if isinstance(operation, CreateIndex):
         table = scene.table(operation.table)
         if table and table.relation.kind == "partitioned table":
-            yield Hit(shown([table]), _names(operation, table, scene) | _of_partition(operation, table))
+            names = _names(operation, table, scene)
+            yield Hit(shown([table]), names, fix=index_by_parts(operation, table, scene))
     elif operation.kind == "index":
         for name in operation.names:
             place = scene.index(name)
-            if place and place[0].relation.kind == "partitioned table":
-                yield Hit(shown([place[0]]), named(place[0], index=str(name)))
+            if place and is_parted(place[0]):
+                fix = accepting("drop-index", ONLY_BRIEFLY, f"DROP INDEX {qualified(name)}")
+                yield Hit(shown([place[0]]), named(place[0], index=str(name)), fix=fix)
 
 
 @rule(INDEX_CORRUPTION, CreateIndex, Reindex)
@@ -256,19 +271,13 @@ def _names(operation: CreateIndex, table: Table, scene: Scene) -> dict[str, str]
     )
 
 
-def _of_partition(operation: CreateIndex, table: Table) -> dict[str, str]:
-    """The index on the parent alone, and on a partition of it."""
-    relation = table.relation
-    schema, _, partition = (table.partitions[0] if table.partitions else "partition").rpartition(".")
-    index = f"{partition}_{operation.columns[0] or 'expr'}_idx"
-    parent = on(operation, relation.name, operation.table.schema, children=False)
-    return {
-        "definition_of_parent": definition(operation, **parent),
-        "definition_of_partition": definition(
-            operation, name=index, **on(operation, partition, schema, children=True)
-        ),
-        "partition_index": ".".join(quote_if_needed(part) for part in (schema, index) if part),
-    }
+def _looked_through(operation: CreateIndex, table: Table, scene: Scene, names: dict[str, str]) -> str:
+    """The safe way to a unique index: the look for duplicates first."""
+    if not is_parted(table):
+        return fill(CREATE_UNIQUE_INDEX.safe, Hit(shown([table]), names))
+    return index_by_parts(
+        operation, table, scene, lambda part: fill((_NO_DUPLICATES,), Hit((part,), {**names, "table": part}))
+    )
 
 
 def _is_skipped(operation: CreateIndex, table: Table) -> bool:

@@ -14,6 +14,11 @@ def execute(sql: str) -> str:
     return f"op.execute({as_python(for_text(sql), is_long=True)})"
 
 
+def outside(*sqls: str) -> str:
+    """The same of several, each outside a transaction."""
+    return "\n    ".join(("with op.get_context().autocommit_block():", *map(execute, sqls)))
+
+
 def accepting(hazard: str, reason: str, sql: str) -> str:
     """The same, with the comment that accepts what it brings."""
     return f"# dbctl: accept {hazard} because {reason}\n{execute(sql)}"

@@ -40,15 +40,28 @@ CREATE_INDEX = """\
 with op.get_context().autocommit_block():
     op.execute("CREATE INDEX CONCURRENTLY {index} ON {table} ({columns})")"""
 
-UNIQUE_INDEX = """\
+_NO_DUPLICATES = """\
 twice = op.get_bind().execute(sa.text(
     "SELECT {columns} FROM {table} WHERE ({columns}) IS NOT NULL GROUP BY {columns} HAVING count(*) > 1 LIMIT 1"
 ))
 assert twice.first() is None
+"""
+
+UNIQUE_INDEX = (
+    _NO_DUPLICATES
+    + """\
 with op.get_context().autocommit_block():
     op.execute("CREATE UNIQUE INDEX CONCURRENTLY {index} ON {table} ({columns})")"""
+)
 
 UNIQUE = (UNIQUE_INDEX, 'op.execute("ALTER TABLE {table} ADD CONSTRAINT {index} UNIQUE USING INDEX {index}")')
+
+
+def no_duplicates(constraint: Constraint) -> str:
+    """A look at {table} for rows that the key would refuse."""
+    if constraint.nulls_not_distinct:
+        return _NO_DUPLICATES.replace(" WHERE ({columns}) IS NOT NULL", "")
+    return _NO_DUPLICATES
 
 
 def unique(constraint: Constraint) -> tuple[str, ...]:
@@ -57,16 +70,27 @@ def unique(constraint: Constraint) -> tuple[str, ...]:
     if constraint.nulls_not_distinct:
         index = index.replace(" WHERE ({columns}) IS NOT NULL", "")
         index = index.replace('({columns})")', '({columns}) NULLS NOT DISTINCT")')
-    if constraint.deferrable:
-        when = " INITIALLY DEFERRED" if constraint.initially_deferred else ""
-        using = using.replace('INDEX {index}")', f'INDEX {{index}} DEFERRABLE{when}")')
-    return index, using
+    return index, _deferrable(using, constraint)
 
 
 PRIMARY_KEY = (
     UNIQUE_INDEX,
     'op.execute("ALTER TABLE {table} ADD CONSTRAINT {index} PRIMARY KEY USING INDEX {index}")',
 )
+
+
+def primary_key(constraint: Constraint) -> tuple[str, ...]:
+    """The same of a PRIMARY KEY, whose columns are NOT NULL already."""
+    index, using = PRIMARY_KEY
+    return index, _deferrable(using, constraint)
+
+
+def _deferrable(using: str, constraint: Constraint) -> str:
+    if not constraint.deferrable:
+        return using
+    when = " INITIALLY DEFERRED" if constraint.initially_deferred else ""
+    return using.replace('INDEX {index}")', f'INDEX {{index}} DEFERRABLE{when}")')
+
 
 FOREIGN_KEY = (
     (

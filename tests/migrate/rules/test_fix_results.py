@@ -35,7 +35,29 @@ class Case:
     autocommit: bool = False
 
 
+PARTED = """
+CREATE SCHEMA crm;
+CREATE TABLE sale (id bigint, at date NOT NULL, "Kind" text) PARTITION BY RANGE (at);
+CREATE TABLE sale_2024 PARTITION OF sale FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+CREATE TABLE crm.sale_2025 PARTITION OF sale FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+INSERT INTO sale SELECT g, '2024-06-01', 'k' FROM generate_series(1, 60) g;
+"""
+NESTED = """
+CREATE TABLE sale (id bigint NOT NULL, at date NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE sale_2024 PARTITION OF sale FOR VALUES FROM ('2024-01-01') TO ('2025-01-01') PARTITION BY LIST (id);
+CREATE TABLE sale_2024_rest PARTITION OF sale_2024 DEFAULT;
+"""
 CASES = [
+    Case("create-index", PARTED, 'CREATE INDEX ON sale (lower("Kind") DESC, id) INCLUDE (at) WHERE id > 3'),
+    Case("create-index", NESTED, "CREATE INDEX i ON sale (id)"),
+    Case("create-index", PARTED, "CREATE UNIQUE INDEX i ON sale (id, at)"),
+    Case("create-unique-index", PARTED, "CREATE UNIQUE INDEX i ON sale (id, at)"),
+    Case("add-unique", PARTED, "ALTER TABLE sale ADD CONSTRAINT u UNIQUE (id, at) DEFERRABLE"),
+    Case("add-unique", ACCOUNT, "ALTER TABLE account ADD UNIQUE (email)"),
+    Case("add-pk", PARTED, "ALTER TABLE sale ADD PRIMARY KEY (id, at)"),
+    Case(
+        "add-pk", "CREATE TABLE pair (a int, b int);", "ALTER TABLE pair ADD CONSTRAINT p PRIMARY KEY (a, b)"
+    ),
     Case(
         "create-trigger",
         ACCOUNT + NOOP,

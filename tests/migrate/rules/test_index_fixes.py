@@ -62,7 +62,7 @@ async def test_an_index_of_a_partitioned_table_keeps_it_on_parent_and_partition(
     fix = (await judged(PARTED, as_body(sql, autocommit=True))).finding("index-on-partitioned").fix
     after = await judged(PARTED, *bodies_of(fix), rows=False)
     assert [each.failure for each in after.traces if each.failure] == []
-    for index in ("r", "reading_2024_at_idx"):
+    for index in ("r", "reading_2024_at_v_note_idx"):
         made = index_named(scratch, index)
         assert made.startswith("CREATE UNIQUE INDEX")
         assert made.endswith("(at, v) INCLUDE (note)")
