@@ -1,4 +1,4 @@
-"""Drops and TRUNCATE: what is lost, and which running code meets the gap."""
+"""Drops: what is lost, and which running code meets the gap."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from dbctl.postgres.sql.operations import (
     CreateView,
     Drop,
     DropColumn,
-    Truncate,
 )
 
 _DROP_TABLE = (
@@ -129,34 +128,6 @@ DROP_DATABASE = hazard(
         effect="losing data",
         why="A revision that drops a database loses all of it, and can't be undone.",
         safe=("# A database is dropped by hand, after a proven backup; never by a revision.",),
-    )
-)
-TRUNCATE = hazard(
-    Hazard(
-        id="truncate",
-        level=Level.DANGER,
-        effect="losing data",
-        why="TRUNCATE removes all rows and locks the table against reads and writes.",
-        safe=(
-            (
-                "with op.get_context().autocommit_block():\n"
-                "    while op.get_bind().execute(sa.text(\n"
-                '        "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} LIMIT 1000)"\n'
-                "    )).rowcount:\n"
-                "        pass"
-            ),
-        ),
-        lock=LockMode.ACCESS_EXCLUSIVE,
-    )
-)
-TRUNCATE_CASCADE = hazard(
-    Hazard(
-        id="truncate-cascade",
-        level=Level.DANGER,
-        effect="losing data",
-        why="CASCADE empties every table that refers to it too, and those that refer to them.",
-        safe=TRUNCATE.safe,
-        lock=LockMode.ACCESS_EXCLUSIVE,
     )
 )
 DROP_VIEW = hazard(
@@ -267,27 +238,6 @@ def drop_database(operation: Drop, _: Scene) -> Iterator[Hit]:
         yield Hit(names={"database": str(operation.names[0])})
 
 
-@rule(TRUNCATE, Truncate)
-def truncate(operation: Truncate, scene: Scene) -> Iterator[Hit]:
-    """TRUNCATE of what was there."""
-    for table in found(scene, operation.tables):
-        yield Hit(shown([table]), named(table, key=_key(table)))
-
-
-@rule(TRUNCATE_CASCADE, Truncate)
-def truncate_cascade(operation: Truncate, scene: Scene) -> Iterator[Hit]:
-    """TRUNCATE … CASCADE of what was there."""
-    tables = found(scene, operation.tables)
-    if not operation.cascade or not tables:
-        return
-    meant = shown(tables)
-    others = (relation.shown for relation in scene.statement.rewritten if relation.kind != "index")
-    emptied = tuple(dict.fromkeys((*meant, *others)))
-    also = [name for name in emptied if name not in meant]
-    why = f"It empties {', '.join(also)} as well." if also else ""
-    yield Hit(emptied, named(tables[0], key=_key(tables[0])), why)
-
-
 @rule(DROP_VIEW, Drop)
 def drop_view(operation: Drop, scene: Scene) -> Iterator[Hit]:
     """A view that was there, and that the same transaction does not make again."""
@@ -334,10 +284,6 @@ def _shares(index: Index, column: str) -> bool:
     _, _, definition = index.definition.partition(" USING ")
     mentions = column in columns or re.search(rf'(?<![\w"]){re.escape(column)}(?!\w)', definition) is not None
     return mentions and bool(columns - {column})
-
-
-def _key(table: Table) -> str:
-    return next((index.columns[0] for index in table.indexes if index.primary), "ctid")
 
 
 def _lost_columns(scene: Scene, view: Table, name: str) -> tuple[str, ...] | None:

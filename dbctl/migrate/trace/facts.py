@@ -38,6 +38,7 @@ from dbctl.postgres.sql.operations import (
     SetVariable,
     TableOperation,
     TransactionControl,
+    Truncate,
     Update,
     ValidateConstraint,
     ValidateDomainConstraint,
@@ -106,9 +107,21 @@ class Facts:
 
         for operation in parsed.operations:
             yield from filter(None, map(self._names.shown, _related(operation, table)))
+            if isinstance(operation, Truncate) and operation.cascade:
+                yield from self._referring(session, filter(None, map(table, operation.tables)))
         if types := [name for op in parsed.operations for name in _types(op)]:
             wanted = json.dumps([[name.schema, name.name] for name in types])
             yield from document(session.asking.ask(READ_TYPE_USERS, types=wanted)) or ()
+
+    def _referring(self, session: Session, tables: Iterable[Table]) -> Iterator[int]:
+        """The tables that refer to these, and those that refer to them."""
+        seen: set[int] = set()
+        while tables:
+            children = {key.references for table in tables for key in table.references_to_it}
+            oids = set(filter(None, map(self._names.shown, children))) - seen
+            seen |= oids
+            yield from oids
+            tables = self._tables(session, oids).values()
 
     def _resolved(self, names: Iterable[Name], session: Session) -> dict[str, int]:
         found = ((str(name), self._names.find(name, session.path)) for name in names)

@@ -12,6 +12,7 @@ from dbctl.postgres.catalog.objects import Snapshot, differences, read_snapshot
 from tests.migrate.rules.conftest import as_body
 from tests.migrate.rules.more_cases import ACCOUNT, NOOP
 
+_TABLES = "SELECT CAST(oid AS regclass)::text FROM pg_class WHERE relkind IN ('r', 'm') AND oid >= 16384"
 _REVISION = re.compile(r"^# revision \d+\n", re.MULTILINE)
 WATCHED = (
     ACCOUNT
@@ -47,7 +48,19 @@ CREATE TABLE sale (id bigint NOT NULL, at date NOT NULL) PARTITION BY RANGE (at)
 CREATE TABLE sale_2024 PARTITION OF sale FOR VALUES FROM ('2024-01-01') TO ('2025-01-01') PARTITION BY LIST (id);
 CREATE TABLE sale_2024_rest PARTITION OF sale_2024 DEFAULT;
 """
+TREE = """
+CREATE SCHEMA crm;
+CREATE TABLE node (id serial PRIMARY KEY, up int REFERENCES node);
+CREATE TABLE crm."Leaf" (id int PRIMARY KEY, node_id int REFERENCES node);
+CREATE TABLE worm (leaf_id int REFERENCES crm."Leaf");
+INSERT INTO node (up) SELECT nullif(g - 1, 0) FROM generate_series(1, 5) g;
+INSERT INTO crm."Leaf" SELECT g, g FROM generate_series(1, 5) g;
+INSERT INTO worm SELECT g FROM generate_series(1, 5) g;
+"""
 CASES = [
+    Case("truncate", TREE, 'TRUNCATE node, crm."Leaf", worm RESTART IDENTITY'),
+    Case("truncate-cascade", TREE, "TRUNCATE node CASCADE"),
+    Case("truncate", PARTED, "TRUNCATE sale"),
     Case("create-index", PARTED, 'CREATE INDEX ON sale (lower("Kind") DESC, id) INCLUDE (at) WHERE id > 3'),
     Case("create-index", NESTED, "CREATE INDEX i ON sale (id)"),
     Case("create-index", PARTED, "CREATE UNIQUE INDEX i ON sale (id, at)"),
@@ -83,20 +96,24 @@ def bodies_of(case: Case, fix: str) -> list[str]:
     return [body for body in _REVISION.split(fix) if body.strip()]
 
 
-def catalog_of(scratch) -> Snapshot:
-    """All that is in the database now."""
+def state_of(scratch) -> tuple[Snapshot, dict[str, int]]:
+    """All that is in the database now, and how many rows each table has."""
     engine = sa.create_engine(scratch.address.psycopg2_url())
     with engine.connect() as connection:
         snapshot = read_snapshot(connection)
+        tables = connection.scalars(sa.text(_TABLES)).all()
+        rows = {each: connection.scalar(sa.text(f"SELECT count(*) FROM {each}")) for each in tables}
     engine.dispose()
-    return snapshot
+    return snapshot, rows
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.hazard)
 async def test_it_leaves_what_the_statement_leaves(judged, scratch, case):
     before = await judged(case.setup, as_body(case.sql, autocommit=case.autocommit), rows=False)
-    wanted = catalog_of(scratch)
+    wanted, wanted_rows = state_of(scratch)
     after = await judged(case.setup, *bodies_of(case, before.finding(case.hazard).fix), rows=False)
     assert [each.failure for each in after.traces if each.failure] == []
     assert [(each.hazard, each.statement, each.why) for each in after.open] == []
-    assert differences(wanted, catalog_of(scratch)).found == ()
+    catalog, rows = state_of(scratch)
+    assert differences(wanted, catalog).found == ()
+    assert rows == wanted_rows
