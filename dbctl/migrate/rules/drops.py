@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from dbctl.migrate.rules.drop_fixes import column_drop, index_drop, sharing, table_drop, view_drop
 from dbctl.migrate.rules.facts import (
     column_is_new,
     found,
@@ -15,7 +15,7 @@ from dbctl.migrate.rules.facts import (
     schema_is_new,
     shown,
 )
-from dbctl.migrate.rules.index_texts import as_sql, definition
+from dbctl.migrate.rules.index_texts import as_sql, definition, place_of
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule, statement_rule
 from dbctl.postgres.catalog.model import Index, Table
@@ -65,7 +65,7 @@ REPLACE_INDEX = hazard(
             ),
             (
                 "with op.get_context().autocommit_block():\n"
-                '    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {old_index}")'
+                '    op.execute("DROP INDEX CONCURRENTLY IF EXISTS {old}")'
             ),
         ),
     )
@@ -152,7 +152,7 @@ def drop_index(operation: Drop, scene: Scene) -> Iterator[Hit]:
     """DROP INDEX without CONCURRENTLY, of an index that was there."""
     if operation.kind == "index" and not operation.concurrently:
         for table, index in _indexes(operation, scene):
-            yield Hit(shown([table]), named(table, index=index.name))
+            yield Hit(shown([table]), named(table, index=index.name), fix=index_drop(index, table))
 
 
 @rule(REPLACE_INDEX, CreateIndex)
@@ -165,7 +165,7 @@ def replace_index(operation: CreateIndex, scene: Scene) -> Iterator[Hit]:
         count = len(old.columns)
         if old.valid and operation.columns[:count] == old.columns and "" not in old.columns:
             spare = as_sql(operation, definition(operation, name=f"{operation.name or old.name}_new"))
-            names = named(table, old_index=old.name, **spare)
+            names = named(table, old=place_of(table.relation.schema, old.name), **spare)
             yield Hit(shown([table]), names, f"{operation.name or 'It'} takes the place of {old.name}.")
 
 
@@ -180,7 +180,8 @@ def drop_table(operation: Drop, scene: Scene) -> Iterator[Hit]:
             whys = [f"Its foreign keys lock {', '.join(parents)} too."] if parents else []
             if scene.statement.dropped:
                 whys.append(f"CASCADE takes {', '.join(scene.statement.dropped)} along.")
-            yield Hit(shown([table]), named(table), " ".join(whys))
+            fix = table_drop(operation, found(scene, operation.names), scene)
+            yield Hit(shown([table]), named(table), " ".join(whys), fix=fix)
 
 
 @rule(DROP_COLUMN, DropColumn)
@@ -188,7 +189,8 @@ def drop_column(operation: DropColumn, scene: Scene) -> Iterator[Hit]:
     """A column that was there before the revision."""
     table = None if is_held_up(scene) else scene.table(operation.table)
     if table and operation.column in table.columns and not column_is_new(scene, table, operation.column):
-        yield Hit(shown([table]), named(table, column=operation.column))
+        fix = column_drop(operation, table, scene)
+        yield Hit(shown([table]), named(table, column=operation.column), fix=fix)
 
 
 @statement_rule(DROP_COLUMN)
@@ -213,10 +215,10 @@ def drop_column_dependents(operation: DropColumn, scene: Scene) -> Iterator[Hit]
     table = scene.table(operation.table)
     if table is None or column_is_new(scene, table, operation.column):
         return
-    lost = list(dict.fromkeys(_dependents(table, operation.column)))
+    lost = list(sharing(table, operation.column))
     if lost:
-        names = named(table, column=operation.column, dependent=lost[0])
-        yield Hit(shown([table]), names, f"{operation.column} takes {', '.join(lost)} along.")
+        why = f"{operation.column} takes {', '.join(dict.fromkeys(each.name for each in lost))} along."
+        yield Hit(shown([table]), why=why, fix=column_drop(operation, table, scene))
 
 
 @rule(DROP_SCHEMA, Drop)
@@ -248,7 +250,7 @@ def drop_view(operation: Drop, scene: Scene) -> Iterator[Hit]:
         lost = _lost_columns(scene, view, name.name) if view else ()
         if view and lost != ():
             why = f"It comes back without {', '.join(lost)}." if lost else ""
-            yield Hit(shown([view]), named(view), why)
+            yield Hit(shown([view]), named(view), why, fix=view_drop(operation, scene))
 
 
 def _indexes(operation: Drop, scene: Scene) -> Iterator[tuple[Table, Index]]:
@@ -266,24 +268,6 @@ def _dropped_indexes(scene: Scene, table: Table) -> Iterator[Index]:
             if isinstance(operation, Drop) and operation.kind == "index":
                 indexes = (before.index(name.name) for name in operation.names if before)
                 yield from (index for index in indexes if index is not None)
-
-
-def _dependents(table: Table, column: str) -> Iterator[str]:
-    for constraint in table.constraints:
-        if column in constraint.columns and len(constraint.columns) > 1:
-            yield constraint.name
-    behind = {constraint.index for constraint in table.constraints}
-    for index in table.indexes:
-        if index.name not in behind and _shares(index, column):
-            yield index.name
-
-
-def _shares(index: Index, column: str) -> bool:
-    """Whether the index is about the column and others too, in its keys, its INCLUDE or its WHERE."""
-    columns = {*index.columns, *index.included} - {""}
-    _, _, definition = index.definition.partition(" USING ")
-    mentions = column in columns or re.search(rf'(?<![\w"]){re.escape(column)}(?!\w)', definition) is not None
-    return mentions and bool(columns - {column})
 
 
 def _lost_columns(scene: Scene, view: Table, name: str) -> tuple[str, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dbctl.migrate.rules.drop_fixes import index_drop
 from dbctl.migrate.rules.facts import (
     column_is_new,
     found,
@@ -14,11 +15,11 @@ from dbctl.migrate.rules.facts import (
     sql_of,
     unique_keys,
 )
-from dbctl.migrate.rules.fixes import fill, qualified
+from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.index_texts import as_sql, definition, duplicates, written_definition
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.partition_indexes import index_by_parts, is_parted
-from dbctl.migrate.rules.python_text import accepting, outside
+from dbctl.migrate.rules.python_text import outside
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.catalog.model import Table
 from dbctl.postgres.lock_modes import LockMode
@@ -30,7 +31,6 @@ _CREATE_SIMPLER = (
     "with op.get_context().autocommit_block():\n"
     '    op.execute("CREATE INDEX CONCURRENTLY {index} ON {table} ({column})")'
 )
-ONLY_BRIEFLY = "an index of a partitioned table can't be dropped CONCURRENTLY, and the lock is brief"
 _NO_DUPLICATES = (
     "duplicates = op.get_bind().execute(sa.text(\n"
     '    "SELECT {keys} FROM {table} {chosen}GROUP BY {keys} HAVING count(*) > 1 LIMIT 1"\n'
@@ -219,7 +219,7 @@ def index_on_partitioned(operation: CreateIndex | Drop, scene: Scene) -> Iterato
         for name in operation.names:
             place = scene.index(name)
             if place and is_parted(place[0]):
-                fix = accepting("drop-index", ONLY_BRIEFLY, f"DROP INDEX {qualified(name)}")
+                fix = index_drop(place[1], place[0])
                 yield Hit(shown([place[0]]), named(place[0], index=str(name)), fix=fix)
 
 

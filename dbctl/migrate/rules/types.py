@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import affected, are_new, ran, reads, rewrites, spelled
-from dbctl.migrate.rules.facts import found, named, shown
+from dbctl.migrate.rules.drop_fixes import column_drop
+from dbctl.migrate.rules.facts import found, named, shown, sql_of
 from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.python_text import execute
@@ -98,21 +99,44 @@ TYPE_RECHECK = hazard(
         lock=LockMode.ACCESS_EXCLUSIVE,
     )
 )
+# What a view was given is put down with it: options, indexes, a comment, privileges.
+_ASIDE = '''\
+views = op.get_bind().execute(sa.text("""
+    WITH RECURSIVE above (view, height) AS (
+        SELECT CAST(name AS regclass), 0 FROM unnest(ARRAY[{views}]) AS name
+        UNION ALL
+        SELECT CAST(r.ev_class AS regclass), height + 1 FROM above
+        JOIN pg_depend d ON d.refobjid = view AND d.classid = CAST('pg_rewrite' AS regclass)
+        JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_class <> view
+    )
+    SELECT CASE relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END, CAST(view AS text),
+        coalesce('WITH (' || array_to_string(reloptions, ', ') || ')', ''), pg_get_viewdef(view),
+        ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = view) || ARRAY(
+            SELECT format('COMMENT ON %s %s IS %L', CASE relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END,
+                view, obj_description(view, 'pg_class')) WHERE obj_description(view, 'pg_class') IS NOT NULL
+        ) || ARRAY(
+            SELECT format('GRANT %s ON %s TO %s', privilege_type, view,
+                CASE grantee WHEN 0 THEN 'PUBLIC' ELSE CAST(CAST(grantee AS regrole) AS text) END)
+            FROM aclexplode(relacl)
+        )
+    FROM above JOIN pg_class ON oid = view GROUP BY view, relkind, reloptions, relacl ORDER BY max(height)
+""")).all()
+def run(sql):
+    op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
+
+for kind, view, *_ in reversed(views):
+    run("DROP " + kind + " " + view)
+op.execute("""{statement};""")
+for kind, view, options, query, more in views:
+    for sql in (" ".join(("CREATE", kind, view, options, "AS", query)), *more):
+        run(sql)'''
 DEPENDENT_VIEW = hazard(
     Hazard(
         id="dependent-view",
         level=Level.DANGER,
         effect="failing",
         why="A view or a rule uses the column, so PostgreSQL refuses to change or drop it (0A000, 2BP01): the revision fails.",
-        safe=(
-            (
-                "query = op.get_bind().scalar(sa.text(\"SELECT pg_get_viewdef('{view}')\"))\n"
-                'op.execute("DROP VIEW {view}")\n'
-                'op.execute("""{statement};""")\n'
-                "# A colon would begin a parameter.\n"
-                'op.execute("CREATE VIEW {view} AS " + query.replace(":", r"\\:"))'
-            ),
-        ),
+        safe=(_ASIDE,),
         lock=LockMode.ACCESS_EXCLUSIVE,
     )
 )
@@ -214,8 +238,10 @@ def dependent_view(operation: AlterType | DropColumn, scene: Scene) -> Iterator[
     if rule_ and not views:
         yield _rule_hit(rule_, operation, scene, table)
     elif views:
-        names = named(table, column=operation.column, view=views[0], statement=scene.statement.sql)
-        yield Hit((table.relation.shown,), names, f"{', '.join(views)} uses {operation.column}.")
+        listed_ = ", ".join(_as_literal(each) for each in views)
+        fix = column_drop(operation, table, scene) if isinstance(operation, DropColumn) else ""
+        names = named(table, views=listed_, statement=sql_of(operation, scene))
+        yield Hit((table.relation.shown,), names, f"{', '.join(views)} uses {operation.column}.", fix=fix)
 
 
 def _rule_hit(match: re.Match[str], operation: AlterType | DropColumn, scene: Scene, table: Table) -> Hit:
@@ -260,6 +286,12 @@ def set_expression(operation: SetExpression, scene: Scene) -> Iterator[Hit]:
     if table and column and rewrites(scene, table, "default"):
         names = named(table, column=column.name, type=column.type, value=operation.expression.sql)
         yield Hit(affected(scene, table), names)
+
+
+def _as_literal(shown: str) -> str:
+    """A relation's name as a text of SQL, which is read as a name."""
+    quoted = ".".join(map(quote_if_needed, shown.split(".", 1)))
+    return "'{}'".format(quoted.replace("'", "''"))
 
 
 def _checks(table: Table, column: str) -> Iterator[Constraint]:

@@ -34,6 +34,11 @@ class Case:
     sql: str
     filled: dict[str, str] = field(default_factory=dict)
     autocommit: bool = False
+    # What leaves what was wanted, where the statement fails.
+    meant: str = ""
+    # What is true of the fix too.
+    stays: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
 
 
 PARTED = """
@@ -57,7 +62,48 @@ INSERT INTO node (up) SELECT nullif(g - 1, 0) FROM generate_series(1, 5) g;
 INSERT INTO crm."Leaf" SELECT g, g FROM generate_series(1, 5) g;
 INSERT INTO worm SELECT g FROM generate_series(1, 5) g;
 """
+SEEN = """
+CREATE SCHEMA crm;
+CREATE TABLE crm."Client" (id int PRIMARY KEY, kind text, "Of" int, UNIQUE (kind, "Of"));
+CREATE TABLE deal (id int PRIMARY KEY, client_id int CONSTRAINT "Fk" REFERENCES crm."Client");
+CREATE INDEX "Kinds" ON crm."Client" (kind, id);
+CREATE VIEW crm."V" AS SELECT kind AS k FROM crm."Client";
+CREATE VIEW w AS SELECT * FROM crm."V";
+CREATE MATERIALIZED VIEW m AS SELECT k FROM w;
+"""
 CASES = [
+    Case("drop-index", SEEN, 'DROP INDEX crm."Kinds"'),
+    Case("drop-index", PARTED + "CREATE INDEX i ON sale (id);", "DROP INDEX i"),
+    Case(
+        "index-concurrently-in-txn",
+        SEEN,
+        'DROP INDEX CONCURRENTLY crm."Kinds"',
+        meant='DROP INDEX crm."Kinds"',
+    ),
+    Case("drop-table", SEEN, 'DROP TABLE crm."Client" CASCADE'),
+    Case("drop-view", SEEN, 'DROP VIEW crm."V" CASCADE'),
+    Case("drop-view", SEEN, "DROP MATERIALIZED VIEW m"),
+    Case(
+        "drop-column",
+        SEEN,
+        'ALTER TABLE crm."Client" DROP COLUMN kind',
+        {"query": "SELECT CAST(NULL AS text) AS k"},
+        meant="""CREATE OR REPLACE VIEW crm."V" AS SELECT CAST(NULL AS text) AS k;
+            ALTER TABLE crm."Client" DROP COLUMN kind""",
+    ),
+    Case(
+        "dependent-view",
+        SEEN
+        + """
+        CREATE INDEX ON m (k); GRANT SELECT ON w TO PUBLIC; ALTER VIEW w SET (security_barrier = true);
+        COMMENT ON VIEW crm."V" IS 'it''s :x'; COMMENT ON MATERIALIZED VIEW m IS '100%';""",
+        'ALTER TABLE crm."Client" ALTER COLUMN kind TYPE varchar',
+        meant="SELECT 1",
+        changed=frozenset({"type"}),
+        # A materialized view is filled again.
+        stays=frozenset({"multi-table-locks", "ddl-under-exclusive"}),
+    ),
+    Case("drop-column-dependents", SEEN, 'ALTER TABLE crm."Client" DROP COLUMN "Of"'),
     Case("truncate", TREE, 'TRUNCATE node, crm."Leaf", worm RESTART IDENTITY'),
     Case("truncate-cascade", TREE, "TRUNCATE node CASCADE"),
     Case("truncate", PARTED, "TRUNCATE sale"),
@@ -110,10 +156,14 @@ def state_of(scratch) -> tuple[Snapshot, dict[str, int]]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.hazard)
 async def test_it_leaves_what_the_statement_leaves(judged, scratch, case):
     before = await judged(case.setup, as_body(case.sql, autocommit=case.autocommit), rows=False)
+    if case.meant:
+        await judged(case.setup, as_body(case.meant), rows=False)
     wanted, wanted_rows = state_of(scratch)
     after = await judged(case.setup, *bodies_of(case, before.finding(case.hazard).fix), rows=False)
     assert [each.failure for each in after.traces if each.failure] == []
-    assert [(each.hazard, each.statement, each.why) for each in after.open] == []
+    assert [
+        (each.hazard, each.statement, each.why) for each in after.open if each.hazard not in case.stays
+    ] == []
     catalog, rows = state_of(scratch)
-    assert differences(wanted, catalog).found == ()
+    assert differences(wanted, catalog, parts_left_out=case.changed).found == ()
     assert rows == wanted_rows
