@@ -11,6 +11,7 @@ from dbctl.migrate.rules.altered import are_new, fails_with, new_column, new_typ
 from dbctl.migrate.rules.columns import added, default_of, whole
 from dbctl.migrate.rules.facts import named, operations
 from dbctl.migrate.rules.fixes import fill, listed
+from dbctl.migrate.rules.index_texts import free_name
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.migrate.rules.widths import catalog_type
@@ -82,11 +83,11 @@ FK_TYPE_MISMATCH = hazard(
             recipes.COPY_TO_NEW_COLUMN,
             (
                 "with op.get_context().autocommit_block():\n"
-                '    op.execute("CREATE INDEX CONCURRENTLY {index} ON {table} ({column}_new)")'
+                '    op.execute("CREATE INDEX CONCURRENTLY {index} ON {table} ({new_columns})")'
             ),
             (
                 'op.execute("""ALTER TABLE {table} ADD CONSTRAINT {constraint}\n'
-                '    FOREIGN KEY ({column}_new) REFERENCES {parent} ({parent_columns}) NOT VALID""")'
+                '    FOREIGN KEY ({new_columns}) REFERENCES {parent} ({parent_columns}){options} NOT VALID""")'
             ),
             'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}")',
         ),
@@ -154,9 +155,8 @@ def fk_type_mismatch(operation: AddConstraint | AddColumn, scene: Scene) -> Iter
             type_, parent_type = _type(scene, table, column), _type(scene, parent, referenced)
             if referenced in parent.columns and type_ and parent_type and not are_alike(type_, parent_type):
                 why = f"{column} is {type_.name}, {parent.relation.shown}.{referenced} is {parent_type.name}."
-                names = _names(constraint, scene, table, parent) | _widened(
-                    column, parent.columns[referenced].type
-                )
+                names = _names(constraint, scene, table, parent)
+                names |= _widened(constraint, column, parent.columns[referenced].type, table)
                 yield Hit((table.relation.shown,), names, why)
 
 
@@ -252,8 +252,11 @@ def _with_column(found: Hit, column: Column | None) -> Hit:
     return replace(found, fix=fill(whole(column, recipes.CREATE_INDEX, *recipes.FOREIGN_KEY), found))
 
 
-def _widened(column: str, parent_type: str) -> dict[str, str]:
+def _widened(constraint: Constraint, column: str, parent_type: str, table: Table) -> dict[str, str]:
+    new = [f"{each}_new" if each == column else each for each in constraint.columns]
     return {
+        "new_columns": listed(new),
+        "index": free_name(table, f"{table.relation.name}_{'_'.join(new)}_idx"),
         "column": column,
         "parent_type": parent_type,
         "value": f"CAST({quote_if_needed(column)} AS {parent_type})",
@@ -270,7 +273,7 @@ def _names(constraint: Constraint, scene: Scene, table: Table, parent: Table | N
         column=constraint.columns[0] if constraint.columns else "",
         type=type_.name if type_ else "bigint",
         constraint=constraint.name or f"{table.relation.name}_{columns}_fkey",
-        index=f"{table.relation.name}_{columns}_idx",
+        index=free_name(table, f"{table.relation.name}_{columns}_idx"),
         parent=str(constraint.references),
         parent_columns=listed(referenced),
         options=_options(scene.statement.sql),

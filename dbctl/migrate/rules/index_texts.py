@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import count
 
 from dbctl.migrate.rules.fixes import listed, qualified
+from dbctl.postgres.catalog.model import Table
 from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.sql.operations import CreateIndex
 from dbctl.postgres.sql.tree import Fields, deparse, deparse_statement
@@ -53,6 +55,12 @@ def on(operation: CreateIndex, table: str, schema: str, *, children: bool) -> Fi
 def place_of(schema: str, name: str) -> str:
     """A name as SQL, with its schema but for ``public``."""
     return ".".join(quote_if_needed(part) for part in ("" if schema == "public" else schema, name) if part)
+
+
+def free_name(table: Table, wanted: str) -> str:
+    """The name, or one like it that none of the table's indexes has."""
+    taken = {index.name for index in table.indexes}
+    return next(name for n in count() if (name := f"{wanted}{n or ''}") not in taken)
 
 
 def duplicates(operation: CreateIndex) -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from dbctl.migrate.rules.python_text import execute
 from dbctl.postgres.sql.operations import Constraint
 
 # A type may end with a quote, which would meet Python's own.
@@ -24,6 +27,16 @@ with op.get_context().autocommit_block():
         SELECT ctid FROM {table} WHERE {column}_new IS NULL AND ({value}) IS NOT NULL LIMIT 5000))""")
     while op.get_bind().execute(batch).rowcount:
         pass'''
+
+
+def copy_under(settings: Mapping[str, str]) -> str:
+    """The copy under what the revision has set for itself, which ends with its transaction."""
+    block = "autocommit_block():\n"
+    lines = [f"SET {name} TO '{value.replace(chr(39), chr(39) * 2)}'" for name, value in settings.items()]
+    given = "".join(f"    {execute(line)}\n" for line in lines)
+    back = "".join(f"\n    {execute(f'RESET {name}')}" for name in settings)
+    return COPY_TO_NEW_COLUMN.replace(block, block + given) + back
+
 
 ADD_NEW_COLUMN = 'op.execute("""ALTER TABLE {table} ADD COLUMN {column}_new {type};""")'
 

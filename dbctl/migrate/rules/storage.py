@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dbctl.migrate.rules.facts import found, named, shown
+from dbctl.migrate.rules import recipes
+from dbctl.migrate.rules.facts import found, named, shown, sql_of
+from dbctl.migrate.rules.fixes import fill
+from dbctl.migrate.rules.index_texts import free_name
 from dbctl.migrate.rules.model import Hazard, Level
+from dbctl.migrate.rules.python_text import accepting
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import (
@@ -135,7 +139,15 @@ def refresh_matview(operation: RefreshMaterializedView, scene: Scene) -> Iterato
         return
     can = any(index.unique and index.valid and not index.partial for index in view.indexes)
     why = "" if can else "CONCURRENTLY needs a unique index over all its rows first."
-    yield Hit(shown([view]), named(view), why)
+    fix = ""
+    if not operation.with_data:
+        why = "WITH NO DATA empties it, and every query on it fails until it is filled again."
+        fix = accepting("refresh-matview", "nobody reads it any more", sql_of(operation, scene))
+    elif not can:
+        # By columns that tell its rows apart.
+        names = named(view, index=free_name(view, f"{view.relation.name}_key"))
+        fix = fill((recipes.UNIQUE_INDEX, *REFRESH_MATVIEW.safe), Hit(shown([view]), names))
+    yield Hit(shown([view]), named(view), why, fix=fix)
 
 
 def _rewritten(operation: TableOperation, scene: Scene, why: str, **names: str) -> Iterator[Hit]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import affected, are_new, ran, reads, rewrites, spelled
 from dbctl.migrate.rules.drop_fixes import column_drop
-from dbctl.migrate.rules.facts import found, named, shown, sql_of
+from dbctl.migrate.rules.facts import found, named, operations, shown, sql_of
 from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.python_text import execute
@@ -18,7 +18,7 @@ from dbctl.migrate.rules.widths import catalog_type, is_narrower, is_read_from_t
 from dbctl.postgres.catalog.model import Constraint, Table
 from dbctl.postgres.identifiers import quote_identifier, quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
-from dbctl.postgres.sql.operations import AlterType, Drop, DropColumn, SetExpression
+from dbctl.postgres.sql.operations import AlterType, Drop, DropColumn, SetExpression, SetVariable
 
 _NEW_COLUMN = (recipes.ADD_NEW_COLUMN, recipes.COPY_TO_NEW_COLUMN)
 
@@ -172,6 +172,7 @@ SET_EXPRESSION = hazard(
 )
 
 
+_OF_VALUES = {"timezone", "datestyle", "intervalstyle", "extra_float_digits", "bytea_output"}
 # The rule's name stands bare in the server's detail, the table's with its schema where the path lacks that.
 _RULE = re.compile(r"DETAIL: +rule (?P<rule>.+) on table (?P<table>\S+) depends on column")
 
@@ -181,7 +182,9 @@ def type_rewrite(operation: AlterType, scene: Scene) -> Iterator[Hit]:
     """A type change for which the server wrote the table anew."""
     table = scene.table(operation.table)
     if table and rewrites(scene, table, "type"):
-        yield _hit(operation, scene, table)
+        found_ = _hit(operation, scene, table)
+        way = (recipes.ADD_NEW_COLUMN, recipes.copy_under(_settings_of_values(scene)))
+        yield replace(found_, fix=fill(way, found_))
 
 
 @rule(TYPE_NARROWING, AlterType)
@@ -294,6 +297,16 @@ def _as_literal(shown: str) -> str:
     return "'{}'".format(quoted.replace("'", "''"))
 
 
+def _settings_of_values(scene: Scene) -> dict[str, str]:
+    """What earlier statements of the revision set that decides what a cast gives: TimeZone above all."""
+    return {
+        operation.name.lower(): operation.value
+        for earlier in scene.earlier
+        for operation in operations(earlier)
+        if isinstance(operation, SetVariable) and operation.value and operation.name.lower() in _OF_VALUES
+    }
+
+
 def _checks(table: Table, column: str) -> Iterator[Constraint]:
     for constraint in table.constraints:
         if constraint.kind == "check" and constraint.validated and column in constraint.columns:
@@ -307,4 +320,10 @@ def _hit(operation: AlterType, scene: Scene, table: Table, *, why: str = "", **n
         operation.using.sql if operation.using else f"CAST({quote_if_needed(operation.column)} AS {type_})"
     )
     given = named(table, column=operation.column, type=type_ + collation, value=value, **names)
-    return Hit(affected(scene, table), given, why)
+    found = Hit(affected(scene, table), given, why)
+    under = _settings_of_values(scene)
+    return (
+        replace(found, fix=fill((recipes.ADD_NEW_COLUMN, recipes.copy_under(under)), found))
+        if under
+        else found
+    )

@@ -12,7 +12,8 @@ from dbctl.postgres.catalog.objects import Snapshot, differences, read_snapshot
 from tests.migrate.rules.conftest import as_body
 from tests.migrate.rules.more_cases import ACCOUNT, NOOP
 
-_TABLES = "SELECT CAST(oid AS regclass)::text FROM pg_class WHERE relkind IN ('r', 'm') AND oid >= 16384"
+_TABLES = "SELECT CAST(oid AS regclass)::text FROM pg_class WHERE relkind = 'r' AND relname <> 'alembic_version' AND oid >= 16384"
+_ROWS = "SELECT array_agg(CAST(r AS text) ORDER BY CAST(r AS text)) FROM ONLY {} AS r"
 _REVISION = re.compile(r"^# revision \d+\n", re.MULTILINE)
 WATCHED = (
     ACCOUNT
@@ -71,7 +72,38 @@ CREATE VIEW crm."V" AS SELECT kind AS k FROM crm."Client";
 CREATE VIEW w AS SELECT * FROM crm."V";
 CREATE MATERIALIZED VIEW m AS SELECT k FROM w;
 """
+KEYED = """
+CREATE TABLE parent (a int, b bigint, PRIMARY KEY (a, b));
+CREATE TABLE child (id int PRIMARY KEY, a int, b int);
+CREATE INDEX child_a_b_idx ON child (a, b); CREATE INDEX "child_a_b_new_idx" ON child (b);
+"""
+MOMENT = """
+CREATE TABLE happened (id int PRIMARY KEY, seen timestamptz);
+INSERT INTO happened SELECT g, '2024-01-01 12:00+00' FROM generate_series(1, 60) g;
+"""
 CASES = [
+    Case(
+        "fk-type-mismatch",
+        KEYED,
+        "ALTER TABLE child ADD CONSTRAINT f FOREIGN KEY (a, b) REFERENCES parent ON DELETE CASCADE NOT VALID",
+        meant="""ALTER TABLE child ADD COLUMN b_new bigint; CREATE INDEX child_a_b_new_idx1 ON child (a, b_new);
+            ALTER TABLE child ADD CONSTRAINT f FOREIGN KEY (a, b_new) REFERENCES parent ON DELETE CASCADE""",
+    ),
+    Case(
+        "refresh-matview",
+        SEEN,
+        "REFRESH MATERIALIZED VIEW m",
+        {"columns": "k"},
+        meant="CREATE UNIQUE INDEX m_key ON m (k)",
+    ),
+    Case("refresh-matview", SEEN, "REFRESH MATERIALIZED VIEW m WITH NO DATA"),
+    Case(
+        "alter-type-rewrite",
+        MOMENT,
+        "SET LOCAL TimeZone TO 'Asia/Tokyo'; ALTER TABLE happened ALTER COLUMN seen TYPE text",
+        meant="""SET LOCAL TimeZone TO 'Asia/Tokyo'; ALTER TABLE happened ADD COLUMN seen_new text;
+            UPDATE happened SET seen_new = seen""",
+    ),
     Case("drop-index", SEEN, 'DROP INDEX crm."Kinds"'),
     Case("drop-index", PARTED + "CREATE INDEX i ON sale (id);", "DROP INDEX i"),
     Case(
@@ -142,13 +174,13 @@ def bodies_of(case: Case, fix: str) -> list[str]:
     return [body for body in _REVISION.split(fix) if body.strip()]
 
 
-def state_of(scratch) -> tuple[Snapshot, dict[str, int]]:
-    """All that is in the database now, and how many rows each table has."""
+def state_of(scratch) -> tuple[Snapshot, dict[str, list[str]]]:
+    """All that is in the database now, and the rows of each table."""
     engine = sa.create_engine(scratch.address.psycopg2_url())
     with engine.connect() as connection:
         snapshot = read_snapshot(connection)
         tables = connection.scalars(sa.text(_TABLES)).all()
-        rows = {each: connection.scalar(sa.text(f"SELECT count(*) FROM {each}")) for each in tables}
+        rows = {each: connection.scalar(sa.text(_ROWS.format(each))) for each in tables}
     engine.dispose()
     return snapshot, rows
 
