@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from dbctl.migrate.rules import failures
 from dbctl.migrate.rules.accepts import Accept, apply_accepts, read_accepts
+from dbctl.migrate.rules.apart import each_apart
 from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.levels import Levels
 from dbctl.migrate.rules.measured import Measured
@@ -44,8 +45,9 @@ def judge(trace: RevisionTrace, levels: Levels | None = None) -> Judgement:
     levels = levels or Levels()
     known = load()
     measured = Measured(trace)
-    findings = (_finding(match, trace, levels, measured) for match in _merged(_matches(trace, levels)))
-    kept = tuple(finding for finding in findings if finding is not None)
+    matches = tuple(_merged(_matches(trace, levels)))
+    findings = [(match.hit, _finding(match, trace, levels, measured)) for match in matches]
+    kept = each_apart([(hit, finding) for hit, finding in findings if finding is not None])
     return Judgement(*apply_accepts(kept, read_accepts(trace.path, known)))
 
 
