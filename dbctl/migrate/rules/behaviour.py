@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from dbctl.migrate.rules.created import keys_apart
 from dbctl.migrate.rules.facts import named, operations, shown, sql_of
+from dbctl.migrate.rules.fixes import numbered, qualified
 from dbctl.migrate.rules.model import Hazard, Level
+from dbctl.migrate.rules.new_keys import indexes_for
+from dbctl.migrate.rules.partition_indexes import default_name
+from dbctl.migrate.rules.python_text import execute
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule, statement_rule
+from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import (
     AddConstraint,
@@ -19,23 +26,14 @@ from dbctl.postgres.sql.operations import (
     ToggleTrigger,
 )
 
+_NOT_VALID = re.compile(r"\s+NOT\s+VALID\s*\Z", re.IGNORECASE)
 CREATE_TABLE_FK = hazard(
     Hazard(
         id="create-table-fk",
         level=Level.CAUTION,
         effect="blocking",
         why="The foreign key of the new table lets no write to the referenced one through until the commit.",
-        safe=(
-            (
-                'op.execute("CREATE TABLE {child} (id bigint PRIMARY KEY, {column} bigint)")\n'
-                'op.execute("CREATE INDEX {child}_{column}_idx ON {child} ({column})")'
-            ),
-            (
-                'op.execute("ALTER TABLE {child} ADD CONSTRAINT {child}_{column}_fkey '
-                'FOREIGN KEY ({column}) REFERENCES {table} NOT VALID")'
-            ),
-            'op.execute("ALTER TABLE {child} VALIDATE CONSTRAINT {child}_{column}_fkey")',
-        ),
+        safe=(),
         lock=LockMode.SHARE_ROW_EXCLUSIVE,
     )
 )
@@ -112,8 +110,20 @@ def create_table_fk(operation: CreateTable | AddConstraint, scene: Scene) -> Ite
     for key in keys:
         parent = scene.table(key.references) if key.references else None
         if parent is not None:
-            column = (key.columns or ("parent_id",))[0]
-            yield Hit(shown([parent]), named(parent, child=str(operation.table), column=column))
+            yield Hit(shown([parent]), fix=_apart(operation, key, scene))
+
+
+def _apart(operation: CreateTable | AddConstraint, key: Constraint, scene: Scene) -> str:
+    """The table first, with an index for the key, then the key: each lock is short."""
+    if isinstance(operation, CreateTable):
+        indexes = "".join(f"\n{each}" for each in indexes_for(operation, scene))
+        return keys_apart(sql_of(operation, scene), lambda name: scene.table(name) is not None, indexes)
+    table = qualified(operation.table)
+    name = quote_if_needed(key.name or default_name(operation.table.name, key.columns, "fkey"))
+    after = f"# In revisions after the one that makes {operation.table}."
+    add = _NOT_VALID.sub("", sql_of(operation, scene).rstrip("; \n"))
+    validate = execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+    return numbered([f"{after}\n{execute(f'{add} NOT VALID')}", validate])
 
 
 @rule(CREATE_TRIGGER, CreateTrigger)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from dbctl.migrate.rules.columns import added
-from dbctl.migrate.rules.facts import operations
+from dbctl.migrate.rules.created import with_wide_key
+from dbctl.migrate.rules.facts import operations, sql_of
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule, statement_rule
 from dbctl.postgres.identifiers import NAME_BYTES
@@ -97,7 +98,9 @@ def int_pk(operation: CreateTable, scene: Scene) -> Iterator[Hit]:
         counts = column.type.name == "serial" or (column.identity and column.type.name in _NARROW)
         is_key = key == (column.name,) and column.type.name in _NARROW and not _refers(operation, column)
         if (counts or is_key) and not column.type.is_array:
-            yield Hit((_shown(operation),), {"table": operation.table.name, "column": column.name})
+            fix = with_wide_key(sql_of(operation, scene), column.name)
+            names = {"table": operation.table.name, "column": column.name}
+            yield Hit((_shown(operation),), names, fix=fix)
 
 
 @statement_rule(IDENTIFIER_TOO_LONG)

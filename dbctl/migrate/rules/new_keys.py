@@ -22,15 +22,8 @@ def new_key_without_index(operation: CreateTable, scene: Scene) -> Iterator[Hit]
     """
     for key in _keys(operation, scene):
         if not _is_indexed(key, operation, scene):
-            table = str(operation.table)
-            index = f"{operation.table.name}_{'_'.join(key.columns)}_idx"
-            fix = (
-                "# While the table is new the index costs nothing: in the revision that makes it.\n"
-                + execute(
-                    f"CREATE INDEX {quote_if_needed(index)} ON {qualified(operation.table)} ({listed(key.columns)});"
-                )
-            )
-            yield Hit((table,), fix=fix)
+            when = "# While the table is new the index costs nothing: in the revision that makes it."
+            yield Hit((str(operation.table),), fix=f"{when}\n{_index_for(key, operation)}")
 
 
 @rule(FK_TYPE_MISMATCH, CreateTable)
@@ -48,6 +41,18 @@ def new_key_of_another_type(operation: CreateTable, scene: Scene) -> Iterator[Hi
                 why = f"{column} is {types[column].name}, {key.references}.{referenced} is {theirs.type}."
                 fix = f"# Give {column} the type of {key.references}.{referenced}: {theirs.type}."
                 yield Hit((str(operation.table),), why=why, fix=fix)
+
+
+def indexes_for(operation: CreateTable, scene: Scene) -> Iterator[str]:
+    """The calls that make the indexes which its keys lack."""
+    lacking = [key for key in _keys(operation, scene) if not _is_indexed(key, operation, scene)]
+    yield from (_index_for(key, operation) for key in lacking)
+
+
+def _index_for(key: Constraint, operation: CreateTable) -> str:
+    """The call that makes the index which the key of a new table lacks."""
+    index = quote_if_needed(f"{operation.table.name}_{'_'.join(key.columns)}_idx")
+    return execute(f"CREATE INDEX {index} ON {qualified(operation.table)} ({listed(key.columns)})")
 
 
 def _keys(operation: CreateTable, scene: Scene) -> Iterator[Constraint]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import ran
-from dbctl.migrate.rules.facts import found, named, operations
+from dbctl.migrate.rules.created import with_key
+from dbctl.migrate.rules.facts import found, named, operations, sql_of
 from dbctl.migrate.rules.fixes import listed
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
@@ -126,7 +127,8 @@ def new_table_without_pk(operation: CreateTable, scene: Scene) -> Iterator[Hit]:
         return
     if not _gets_key_later(operation, scene):
         shown_name = str(name).removeprefix("public.")
-        yield Hit((shown_name,), {"new_table": name.name}, f"Publication {publishes} takes it in.")
+        fix = with_key(sql_of(operation, scene))
+        yield Hit((shown_name,), {"new_table": name.name}, f"Publication {publishes} takes it in.", fix=fix)
 
 
 @rule(TABLE_WITHOUT_PK, ChangePublication)

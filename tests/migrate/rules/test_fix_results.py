@@ -81,7 +81,34 @@ MOMENT = """
 CREATE TABLE happened (id int PRIMARY KEY, seen timestamptz);
 INSERT INTO happened SELECT g, '2024-01-01 12:00+00' FROM generate_series(1, 60) g;
 """
+LINKED = """CREATE TABLE crm."Child" (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n text NOT NULL DEFAULT ':x',
+    up bigint REFERENCES crm."Child", parent_a int, parent_b bigint UNIQUE, account_id bigint CONSTRAINT "Acc"
+    REFERENCES account ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED, CHECK (n <> ''),
+    FOREIGN KEY (parent_b) REFERENCES account (id))"""
 CASES = [
+    Case(
+        "ddl-under-exclusive",
+        ACCOUNT,
+        "ALTER TABLE account ADD COLUMN t text; CREATE UNIQUE INDEX i ON account (email)",
+    ),
+    Case(
+        "create-table-fk",
+        ACCOUNT + "CREATE SCHEMA crm;",
+        LINKED,
+        meant=f'{LINKED}; CREATE INDEX "Child_account_id_idx" ON crm."Child" (account_id)',
+    ),
+    Case(
+        "int-pk",
+        "CREATE SCHEMA crm;",
+        "CREATE TABLE crm.t (id serial PRIMARY KEY, n text DEFAULT 'x')",
+        meant="CREATE TABLE crm.t (id bigserial PRIMARY KEY, n text DEFAULT 'x')",
+    ),
+    Case(
+        "table-without-pk",
+        "CREATE SCHEMA crm; CREATE PUBLICATION p FOR ALL TABLES;",
+        "CREATE TABLE crm.t (n text DEFAULT 'x')",
+        meant="CREATE TABLE crm.t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n text DEFAULT 'x')",
+    ),
     Case(
         "fk-type-mismatch",
         KEYED,
