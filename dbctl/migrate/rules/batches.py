@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from dbctl.migrate.rules.facts import unique_keys
+from dbctl.migrate.rules.python_text import outside
 from dbctl.postgres.catalog.model import Table
 from dbctl.postgres.identifiers import quote_identifier
-from dbctl.postgres.sql.batches import START, UNTIL, next_rows, one_range, plain_update
+from dbctl.postgres.sql.batches import PART, START, UNTIL, merge_of_part, next_rows, one_range, plain_update
 from dbctl.postgres.sql.operations import Delete, Insert, Merge, Update
 
 _PARAMETER = re.compile(r"\$\d")
@@ -51,6 +52,21 @@ def in_batches(change: Update | Delete | Insert | Merge, table: Table) -> str:
     if _PARAMETER.search(body):
         body = f"# $1, $2 … stand for the values that the statement is given: write them in.\n{body}"
     return body
+
+
+def merge_in_parts(sql: str) -> str:
+    """MERGE from a part of what it reads; a person says how the parts are made."""
+    try:
+        part, source = merge_of_part(sql)
+    except Exception:  # noqa: BLE001 - as in `in_batches`
+        part, source = "", ""
+    if not part:
+        return "# Cut it into parts by hand: this MERGE is about all rows of its tables at once."
+    once = (
+        f"# Once for each part of {source}, which together are all of it: id BETWEEN 1 AND 1000, and so on."
+    )
+    accept = "# dbctl: accept dml-unbatched because it is about one part of them"
+    return f"{once}\n{accept}\n{outside(part).replace(f'{chr(39)}{PART}{chr(39)}', '<part>')}"
 
 
 def _loop(change: Update | Delete | Insert, table: Table) -> str:

@@ -6,8 +6,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from dbctl.migrate.rules.batches import in_batches
-from dbctl.migrate.rules.facts import found, is_bounded, is_opaque, named, operations, shown, stored
+from dbctl.migrate.rules.batches import in_batches, merge_in_parts
+from dbctl.migrate.rules.facts import found, is_bounded, is_opaque, named, operations, shown, sql_of, stored
 from dbctl.migrate.rules.fixes import qualified
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, revision_rule, rule, statement_rule
@@ -78,7 +78,7 @@ def dml_unbatched(operation: Change, scene: Scene) -> Iterator[Hit]:
             shown([table]),
             _names(operation, table),
             level=_level(operation, table, scene),
-            fix=in_batches(operation, table),
+            fix=_fix(operation, table, scene),
         )
 
 
@@ -141,7 +141,7 @@ def dml_under_ddl_lock(scene: Scene) -> Iterator[Hit]:
         if isinstance(operation, Change):
             table, level = _grows_with(operation, scene), None
             names = _names(operation, table) if table else {}
-            body = in_batches(operation, table) if table else ""
+            body = _fix(operation, table, scene) if table else ""
         elif isinstance(operation, Select):
             table, level = (
                 next((t for t in found(scene, operation.tables) if scene.scans(t)), None),
@@ -176,6 +176,12 @@ def lock_rows(operation: Select, scene: Scene) -> Iterator[Hit]:
         ]
         if tables:
             yield Hit(shown(tables), named(tables[0]), "It locks every row that it finds.")
+
+
+def _fix(operation: Change, table: Table, scene: Scene) -> str:
+    if isinstance(operation, Merge):
+        return merge_in_parts(sql_of(operation, scene))
+    return in_batches(operation, table)
 
 
 def _grows_with(operation: Change, scene: Scene) -> Table | None:

@@ -11,7 +11,7 @@ from dbctl.postgres.sql.names import words
 from dbctl.postgres.sql.operations import Delete, Insert, Update
 from dbctl.postgres.sql.tree import Fields, deparse, deparse_statement, read, walk
 
-START, UNTIL = "dbctl start", "dbctl until"
+START, UNTIL, PART = "dbctl start", "dbctl until", "dbctl part"
 _KINDS = {Update: "UpdateStmt", Delete: "DeleteStmt", Insert: "InsertStmt"}
 _SOURCES = {Update: "fromClause", Delete: "usingClause"}
 # Given the same values they give the same result.
@@ -86,6 +86,21 @@ def one_range(change: Update | Delete | Insert, key: str, source: Sequence[str])
     where = _both(select.get("whereClause"), _range(_alias(read_from[0]), key))
     part = {"SelectStmt": select | {"whereClause": where}}
     return deparse_statement({"InsertStmt": change.tree | {"selectStmt": part}})
+
+
+def merge_of_part(sql: str) -> tuple[str, str]:
+    """MERGE from a part of its source, whose condition is `PART`, and the source; empty if parts are not the whole."""
+    ((_, _, fields),) = read(sql)
+    source = fields["sourceRelation"].get("RangeVar")
+    whens = [each.get("MergeWhenClause", {}) for each in fields.get("mergeWhenClauses", ())]
+    is_of_target = any(each.get("matchKind") == "MERGE_WHEN_NOT_MATCHED_BY_SOURCE" for each in whens)
+    if source is None or is_of_target or source["relname"] == fields["relation"]["relname"]:
+        return "", ""
+    name = ".".join(quote_identifier(source[key]) for key in ("schemaname", "relname") if key in source)
+    part = f"SELECT FROM (SELECT * FROM {name} WHERE '{PART}') AS {_alias(source)}"  # noqa: S608 - quoted names
+    ((_, _, select),) = read(part)
+    cut = {"MergeStmt": fields | {"sourceRelation": select["fromClause"][0]}}
+    return deparse_statement(cut), name
 
 
 def plain_update(change: Update) -> tuple[dict[str, str], str] | None:

@@ -85,7 +85,18 @@ LINKED = """CREATE TABLE crm."Child" (id bigint GENERATED ALWAYS AS IDENTITY PRI
     up bigint REFERENCES crm."Child", parent_a int, parent_b bigint UNIQUE, account_id bigint CONSTRAINT "Acc"
     REFERENCES account ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED, CHECK (n <> ''),
     FOREIGN KEY (parent_b) REFERENCES account (id))"""
+MERGED = """
+CREATE TABLE old (id int PRIMARY KEY, n text); INSERT INTO old SELECT g, 'o' FROM generate_series(1, 60) g;
+CREATE TABLE "New" (id int PRIMARY KEY, n text); INSERT INTO "New" SELECT g, 'n' FROM generate_series(31, 90) g;
+"""
 CASES = [
+    Case(
+        "dml-unbatched",
+        MERGED,
+        """MERGE INTO old o USING "New" ON o.id = "New".id WHEN MATCHED AND o.id < 40 THEN DELETE
+        WHEN MATCHED THEN UPDATE SET n = 'x:y' WHEN NOT MATCHED THEN INSERT VALUES ("New".id, "New".n)""",
+        {"part": "id BETWEEN 1 AND 1000"},
+    ),
     Case(
         "ddl-under-exclusive",
         ACCOUNT,
