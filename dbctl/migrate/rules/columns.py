@@ -54,7 +54,7 @@ _ONCE = {
         "json_build_object",
     ),
 }
-_BUILT_IN = {
+BUILT_IN = {
     *(
         "int2",
         "int4",
@@ -284,7 +284,7 @@ def constrained_domain(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
     """A rewrite that only the column's type explains."""
     table = added(operation, scene)
     column = operation.column
-    if table is None or not rewrites(scene, table, "default") or column.type.name in _BUILT_IN:
+    if table is None or not rewrites(scene, table, "default") or column.type.name in BUILT_IN:
         return
     if not (column.generated or column.identity or _is_volatile(column)):
         found = hit(operation, scene, table)

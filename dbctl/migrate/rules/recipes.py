@@ -117,3 +117,35 @@ CHECK = (
     'op.execute("""ALTER TABLE {table} ADD CONSTRAINT {constraint} CHECK ({check}) NOT VALID""")',
     'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}")',
 )
+
+# What a view was given is put down with it: options, indexes, a comment, privileges.
+VIEWS_ASIDE = '''\
+views = op.get_bind().execute(sa.text("""
+    WITH RECURSIVE above (view, height) AS (
+        SELECT CAST(name AS regclass), 0 FROM unnest(ARRAY[{views}]) AS name
+        UNION ALL
+        SELECT CAST(r.ev_class AS regclass), height + 1 FROM above
+        JOIN pg_depend d ON d.refobjid = view AND d.classid = CAST('pg_rewrite' AS regclass)
+        JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_class <> view
+    )
+    SELECT CASE relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END, CAST(view AS text),
+        coalesce('WITH (' || array_to_string(reloptions, ', ') || ')', ''), pg_get_viewdef(view),
+        ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = view) || ARRAY(
+            SELECT format('COMMENT ON %s %s IS %L', CASE relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END,
+                view, obj_description(view, 'pg_class')) WHERE obj_description(view, 'pg_class') IS NOT NULL
+        ) || ARRAY(
+            SELECT format('GRANT %s ON %s TO %s', privilege_type, view,
+                CASE grantee WHEN 0 THEN 'PUBLIC' ELSE CAST(CAST(grantee AS regrole) AS text) END)
+            FROM aclexplode(relacl)
+        )
+    FROM above JOIN pg_class ON oid = view GROUP BY view, relkind, reloptions, relacl ORDER BY max(height)
+""")).all()
+def run(sql):
+    op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
+
+for kind, view, *_ in reversed(views):
+    run("DROP " + kind + " " + view)
+op.execute("""{statement};""")
+for kind, view, options, query, more in views:
+    for sql in (" ".join(("CREATE", kind, view, options, "AS", query)), *more):
+        run(sql)'''

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import affected, are_new, ran, reads, rewrites, spelled
+from dbctl.migrate.rules.columns import BUILT_IN
 from dbctl.migrate.rules.drop_fixes import column_drop
 from dbctl.migrate.rules.facts import found, named, operations, shown, sql_of
 from dbctl.migrate.rules.fixes import fill
@@ -99,44 +100,13 @@ TYPE_RECHECK = hazard(
         lock=LockMode.ACCESS_EXCLUSIVE,
     )
 )
-# What a view was given is put down with it: options, indexes, a comment, privileges.
-_ASIDE = '''\
-views = op.get_bind().execute(sa.text("""
-    WITH RECURSIVE above (view, height) AS (
-        SELECT CAST(name AS regclass), 0 FROM unnest(ARRAY[{views}]) AS name
-        UNION ALL
-        SELECT CAST(r.ev_class AS regclass), height + 1 FROM above
-        JOIN pg_depend d ON d.refobjid = view AND d.classid = CAST('pg_rewrite' AS regclass)
-        JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_class <> view
-    )
-    SELECT CASE relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END, CAST(view AS text),
-        coalesce('WITH (' || array_to_string(reloptions, ', ') || ')', ''), pg_get_viewdef(view),
-        ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = view) || ARRAY(
-            SELECT format('COMMENT ON %s %s IS %L', CASE relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END,
-                view, obj_description(view, 'pg_class')) WHERE obj_description(view, 'pg_class') IS NOT NULL
-        ) || ARRAY(
-            SELECT format('GRANT %s ON %s TO %s', privilege_type, view,
-                CASE grantee WHEN 0 THEN 'PUBLIC' ELSE CAST(CAST(grantee AS regrole) AS text) END)
-            FROM aclexplode(relacl)
-        )
-    FROM above JOIN pg_class ON oid = view GROUP BY view, relkind, reloptions, relacl ORDER BY max(height)
-""")).all()
-def run(sql):
-    op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
-
-for kind, view, *_ in reversed(views):
-    run("DROP " + kind + " " + view)
-op.execute("""{statement};""")
-for kind, view, options, query, more in views:
-    for sql in (" ".join(("CREATE", kind, view, options, "AS", query)), *more):
-        run(sql)'''
 DEPENDENT_VIEW = hazard(
     Hazard(
         id="dependent-view",
         level=Level.DANGER,
         effect="failing",
         why="A view or a rule uses the column, so PostgreSQL refuses to change or drop it (0A000, 2BP01): the revision fails.",
-        safe=(_ASIDE,),
+        safe=(recipes.VIEWS_ASIDE,),
         lock=LockMode.ACCESS_EXCLUSIVE,
     )
 )
@@ -173,6 +143,19 @@ SET_EXPRESSION = hazard(
 
 
 _OF_VALUES = {"timezone", "datestyle", "intervalstyle", "extra_float_digits", "bytea_output"}
+_ADD_BASE = (
+    "# The domain's own type: to test the domain, a column of it would have the whole table written anew.\n"
+    "base = op.get_bind().scalar(sa.text(\n"
+    "    \"SELECT format_type(typbasetype, typtypmod) FROM pg_type WHERE oid = CAST('{type}' AS regtype)\"\n"
+    "))\n"
+    'op.execute("ALTER TABLE {table} ADD COLUMN {column}_new " + base)'
+)
+_CHECK_DOMAIN = (
+    "# The cast tests what the domain demands.\n"
+    'op.execute("""ALTER TABLE {table} ADD CONSTRAINT {column}_domain\n'
+    '    CHECK ({column}_new IS NULL OR CAST({column}_new AS {type}) IS NOT NULL) NOT VALID""")'
+)
+_VALIDATE_DOMAIN = 'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {column}_domain")'
 # The rule's name stands bare in the server's detail, the table's with its schema where the path lacks that.
 _RULE = re.compile(r"DETAIL: +rule (?P<rule>.+) on table (?P<table>\S+) depends on column")
 
@@ -183,7 +166,9 @@ def type_rewrite(operation: AlterType, scene: Scene) -> Iterator[Hit]:
     table = scene.table(operation.table)
     if table and rewrites(scene, table, "type"):
         found_ = _hit(operation, scene, table)
-        way = (recipes.ADD_NEW_COLUMN, recipes.copy_under(_settings_of_values(scene)))
+        way: tuple[str, ...] = (recipes.ADD_NEW_COLUMN, recipes.copy_under(_settings_of_values(scene)))
+        if _is_domain(operation, table):
+            way = (_ADD_BASE, _CHECK_DOMAIN, way[1], _VALIDATE_DOMAIN)
         yield replace(found_, fix=fill(way, found_))
 
 
@@ -295,6 +280,14 @@ def _as_literal(shown: str) -> str:
     """A relation's name as a text of SQL, which is read as a name."""
     quoted = ".".join(map(quote_if_needed, shown.split(".", 1)))
     return "'{}'".format(quoted.replace("'", "''"))
+
+
+def _is_domain(operation: AlterType, table: Table) -> bool:
+    """Whether a built-in type becomes one of the users' without USING: no other type of theirs has a cast for that."""
+    column = table.columns.get(operation.column)
+    if column is None or operation.using or operation.type.is_array or operation.type.name in BUILT_IN:
+        return False
+    return catalog_type(column.type).name in BUILT_IN
 
 
 def _settings_of_values(scene: Scene) -> dict[str, str]:

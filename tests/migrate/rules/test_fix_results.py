@@ -91,6 +91,14 @@ CREATE TABLE "New" (id int PRIMARY KEY, n text); INSERT INTO "New" SELECT g, 'n'
 """
 CASES = [
     Case(
+        "alter-type-rewrite",
+        "CREATE DOMAIN positive AS int CHECK (VALUE >= 0); CREATE TABLE n (id int PRIMARY KEY, v int);"
+        "INSERT INTO n SELECT g, g FROM generate_series(1, 60) g;",
+        "ALTER TABLE n ALTER COLUMN v TYPE positive",
+        meant="""ALTER TABLE n ADD COLUMN v_new int, ADD CONSTRAINT v_domain
+            CHECK (v_new IS NULL OR CAST(v_new AS positive) IS NOT NULL); UPDATE n SET v_new = v""",
+    ),
+    Case(
         "dml-unbatched",
         MERGED,
         """MERGE INTO old o USING "New" ON o.id = "New".id WHEN MATCHED AND o.id < 40 THEN DELETE
