@@ -52,6 +52,24 @@ def stored(relation: Relation) -> bool:
     return relation.kind in _STORED
 
 
+def emptied(statement: Statement) -> tuple[Relation, ...]:
+    """The tables that a TRUNCATE inside an opaque statement emptied.
+
+    Event triggers see none, and it gives a table a new file for no reason that a rewrite has, with no row in it;
+    CLUSTER, which they do not see either, reads the rows.
+    """
+    if not statement.operations or not is_opaque(statement) or "cluster" in statement.sql.lower():
+        return ()
+    read = {scan.relation.oid for scan in statement.scanned if scan.rows}
+    return tuple(
+        relation
+        for relation in statement.rewritten
+        if relation.kind == "table"
+        and relation.oid not in statement.rewrite_reasons
+        and relation.oid not in read
+    )
+
+
 def found(scene: Scene, names: Iterable[Name]) -> tuple[Table, ...]:
     """Those of the names that were there before the revision."""
     tables = (scene.table(name) for name in names)

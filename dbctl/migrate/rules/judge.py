@@ -14,7 +14,7 @@ from dbctl.migrate.rules.measured import Measured
 from dbctl.migrate.rules.model import Finding, Hazard
 from dbctl.migrate.rules.registry import Hit, Scene, load, revision_rules, rules_for, statement_rules
 from dbctl.migrate.rules.source import judge_source
-from dbctl.migrate.rules.unexplained import HIDDEN, unexplained
+from dbctl.migrate.rules.unexplained import LONG_LOCK, unexplained
 from dbctl.migrate.trace.model import RevisionTrace, Statement
 from dbctl.postgres.sql.operations import Operation
 
@@ -96,8 +96,9 @@ def _left_over(statement: Statement, trace: RevisionTrace, matches: list[_Match]
     if failure is not None and not is_told:
         yield _Match(failures.hazard_of(failure), failures.of_failure(failure, trace, statement), statement)
     told = {table for match in matches for table in match.hit.tables}
-    for hit in unexplained(statement, told):
-        yield _Match(HIDDEN, hit, statement)
+    for hazard, hit in unexplained(statement, told, judged=bool(matches)):
+        # What is seen by the trace alone happened inside; the statement's own text is all that there is of it.
+        yield _Match(hazard, hit, statement, "" if hazard is LONG_LOCK else statement.sql)
 
 
 def _merged(matches: Iterable[_Match]) -> Iterator[_Match]:
@@ -135,5 +136,5 @@ def _finding(match: _Match, trace: RevisionTrace, levels: Levels, measured: Meas
         scans=bool(facts.scanned),
         why=" ".join(part for part in (match.hazard.why, hit.why, facts.in_words()) if part),
         fix=hit.fix or fill(match.hazard.safe, hit),
-        hidden=bool(match.inner) or (match.hazard is HIDDEN),
+        hidden=bool(match.inner),
     )

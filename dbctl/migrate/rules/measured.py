@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from dbctl.migrate.rules.facts import emptied
 from dbctl.migrate.trace.model import RevisionTrace, Statement
 from dbctl.postgres.catalog.model import Relation
 from dbctl.postgres.lock_modes import LockMode
@@ -83,11 +84,13 @@ def _worked(statement: Statement) -> tuple[tuple[Relation, ...], tuple[Relation,
     if done and all(isinstance(one, Truncate) for one in done):
         # It gives a table a new file, an empty one, and looks at no row.
         return (), ()
-    scanned = tuple(scan.relation for scan in statement.scanned)
+    empty = {relation.oid for relation in emptied(statement)}
+    rewritten = tuple(relation for relation in statement.rewritten if relation.oid not in empty)
+    scanned = tuple(scan.relation for scan in statement.scanned if scan.relation.oid not in empty)
     if any(isinstance(one, Vacuum) and one.full for one in done):
         # Outside a transaction nobody counts the rows that are read to be written anew.
         scanned = tuple(dict.fromkeys((*scanned, *statement.rewritten)))
-    return statement.rewritten, scanned
+    return rewritten, scanned
 
 
 def _blocks(mode: LockMode) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import affected, are_new, fails_with, reads
@@ -200,10 +201,20 @@ def _unproven(table: Table) -> Iterator[Constraint]:
 
 
 def _read_for_nulls(name: str, scene: Scene, table: Table) -> Iterator[Hit]:
-    if _is_not_null(table, name) or table.is_not_null_proven(name):
+    if _is_not_null(table, name) or _without_dropped(scene, table).is_not_null_proven(name):
         return
     if reads(scene, table, _NULL):
         yield Hit(affected(scene, table), named(table, column=name))
+
+
+def _without_dropped(scene: Scene, table: Table) -> Table:
+    """The table without the constraints that the very statement drops: ALTER TABLE does that first."""
+    gone = {
+        operation.name
+        for operation in operations(scene.statement)
+        if isinstance(operation, DropConstraint) and scene.table(operation.table) is table
+    }
+    return replace(table, constraints=tuple(each for each in table.constraints if each.name not in gone))
 
 
 def _is_not_null(table: Table, column: str) -> bool:

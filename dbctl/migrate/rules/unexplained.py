@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from dbctl.migrate.rules.facts import is_opaque, stored
+from dbctl.migrate.rules.data import EXPLICIT_LOCK
+from dbctl.migrate.rules.drops import TRUNCATE
+from dbctl.migrate.rules.facts import emptied, is_opaque, stored
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, hazard
 from dbctl.migrate.trace.model import Statement
 from dbctl.postgres.catalog.model import Relation
 from dbctl.postgres.lock_modes import LockMode
-from dbctl.postgres.sql.operations import Select
+from dbctl.postgres.sql.operations import (
+    Delete,
+    Insert,
+    LockTable,
+    Merge,
+    RefreshMaterializedView,
+    Select,
+    Truncate,
+    Update,
+)
 
 _READ = "read in full"
+_LOCKED = "locked"
+_EMPTIED = "emptied"
+# What they read and lock, their own rules and those of held locks judge; REFRESH … CONCURRENTLY keeps no reader out.
+_JUDGED = (Select, Insert, Update, Delete, Merge, LockTable, Truncate, RefreshMaterializedView)
 HIDDEN = hazard(
     Hazard(
         id="hidden-ddl",
@@ -30,9 +45,33 @@ HIDDEN = hazard(
 )
 
 
-def unexplained(statement: Statement, told: Collection[str]) -> Iterator[Hit]:
-    """The tables that an opaque statement rewrites, indexes, locks or reads under a strong lock, but for ``told``."""
-    if statement.failure or not is_opaque(statement):
+LONG_LOCK = hazard(
+    Hazard(
+        id="long-lock",
+        level=Level.DANGER,
+        effect="blocking",
+        why="It works on a whole table under a lock that writes, and maybe reads, wait for until the commit.",
+        safe=(
+            (
+                "# No rule knows a safe form of this statement. Split what it does (NOT VALID first, VALIDATE in a\n"
+                "# later revision), or run it while nobody uses {table}."
+            ),
+        ),
+        lock=LockMode.ACCESS_EXCLUSIVE,
+    )
+)
+
+
+def unexplained(statement: Statement, told: Collection[str], *, judged: bool) -> Iterator[tuple[Hazard, Hit]]:
+    """The tables that a statement rewrites, indexes, locks or reads under a strong lock, but for ``told``.
+
+    Of an opaque one whatever is not told yet; of any other only where no rule has ``judged`` it.
+    """
+    if statement.failure:
+        return
+    if not is_opaque(statement):
+        if not judged:
+            yield from _long(statement)
         return
     # What a SELECT names is not hidden: it may well read what an earlier statement locked.
     visible = {
@@ -43,6 +82,10 @@ def unexplained(statement: Statement, told: Collection[str]) -> Iterator[Hit]:
     }
     worked = {_table(relation): what for relation, what in _worked(statement) if relation.oid not in visible}
     left = {table: what for table, what in worked.items() if table not in told}
+    for what, hazard_ in ((_EMPTIED, TRUNCATE), (_LOCKED, EXPLICIT_LOCK)):
+        for table in [table for table, done in left.items() if done == what]:
+            del left[table]
+            yield hazard_, Hit((table,), {"table": table, "key": "ctid"}, "It happens inside the statement.")
     if left:
         why = (
             ""
@@ -51,7 +94,18 @@ def unexplained(statement: Statement, told: Collection[str]) -> Iterator[Hit]:
         )
         # It may have read the table before it took the lock.
         level = Level.CAUTION if set(left.values()) == {_READ} else None
-        yield Hit(tables=tuple(left), why=f"{why}It leaves {_list(left)}.", level=level)
+        yield HIDDEN, Hit(tables=tuple(left), why=f"{why}It leaves {_list(left)}.", level=level)
+
+
+def _long(statement: Statement) -> Iterator[tuple[Hazard, Hit]]:
+    """What can be read in the statement, and yet no rule knows: the trace alone says how bad it is."""
+    if any(isinstance(operation, _JUDGED) for operation in statement.operations):
+        return
+    locked = _locked(statement)
+    done = (*statement.rewritten, *(scan.relation for scan in statement.scanned))
+    tables = tuple(dict.fromkeys(each.shown for each in done if each.oid in locked and stored(each)))
+    if tables:
+        yield LONG_LOCK, Hit(tables, {"table": tables[0]})
 
 
 def _worked(statement: Statement) -> Iterator[tuple[Relation, str]]:
@@ -61,7 +115,7 @@ def _worked(statement: Statement) -> Iterator[tuple[Relation, str]]:
         # Nothing but LOCK TABLE is hidden from event triggers, takes such a lock and leaves no other mark.
         for lock in statement.locks:
             if lock.mode >= LockMode.EXCLUSIVE and stored(lock.relation):
-                yield lock.relation, f"locked with {lock.mode}"
+                yield lock.relation, _LOCKED
     for scan in statement.scanned:
         if scan.relation.oid in locked:
             yield scan.relation, _READ
@@ -69,6 +123,8 @@ def _worked(statement: Statement) -> Iterator[tuple[Relation, str]]:
         yield relation, "indexed"
     for relation in statement.rewritten:
         yield relation, "rewritten"
+    for relation in emptied(statement):
+        yield relation, _EMPTIED
 
 
 def _locked(statement: Statement) -> set[int]:

@@ -93,6 +93,7 @@ IDS = [
     "ddl-under-exclusive",
     "pending-trigger-events",
     "hidden-ddl",
+    "long-lock",
     "int-pk",
     "identifier-too-long",
     "no-lock-timeout",
