@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 # The SQL, and whether it has values to be formatted into it.
@@ -18,9 +19,8 @@ def hear_cursors(driver: Any, hear: Hear) -> None:
         return
     factory = driver.cursor_factory
     if factory is None:
-        from psycopg2.extensions import cursor
-
-        factory = cursor
+        with closing(driver.cursor()) as cursor:
+            factory = type(cursor)
     if isinstance(factory, type):
         driver.cursor_factory = _heard(factory, hear)
 
