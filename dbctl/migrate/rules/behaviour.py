@@ -33,7 +33,14 @@ CREATE_TABLE_FK = hazard(
         level=Level.CAUTION,
         effect="blocking",
         why="The foreign key of the new table lets no write to the referenced one through until the commit.",
-        safe=(),
+        safe=(
+            "# The table without the key, in a revision of its own.",
+            (
+                'op.execute("ALTER TABLE {child} ADD CONSTRAINT {child}_{column}_fkey '
+                'FOREIGN KEY ({column}) REFERENCES {table} NOT VALID")'
+            ),
+            'op.execute("ALTER TABLE {child} VALIDATE CONSTRAINT {child}_{column}_fkey")',
+        ),
         lock=LockMode.SHARE_ROW_EXCLUSIVE,
     )
 )

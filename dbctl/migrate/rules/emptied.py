@@ -21,13 +21,21 @@ with op.get_context().autocommit_block():
     while op.get_bind().execute(sa.text({batch})).rowcount:
         pass"""
 
+# Tables that refer to others first.
+_GENERAL = """\
+with op.get_context().autocommit_block():
+    while op.get_bind().execute(sa.text(
+        "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} LIMIT 1000))"
+    )).rowcount:
+        pass"""
+
 TRUNCATE = hazard(
     Hazard(
         id="truncate",
         level=Level.DANGER,
         effect="losing data",
         why="TRUNCATE removes all rows and locks the table against reads and writes.",
-        safe=(),
+        safe=(_GENERAL,),
         lock=LockMode.ACCESS_EXCLUSIVE,
     )
 )
@@ -37,7 +45,7 @@ TRUNCATE_CASCADE = hazard(
         level=Level.DANGER,
         effect="losing data",
         why="CASCADE empties every table that refers to it too, and those that refer to them.",
-        safe=(),
+        safe=(_GENERAL,),
         lock=LockMode.ACCESS_EXCLUSIVE,
     )
 )

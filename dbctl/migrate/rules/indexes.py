@@ -98,7 +98,14 @@ INDEX_ON_PARTITIONED = hazard(
         level=Level.DANGER,
         effect="failing",
         why="No index of a partitioned table can be built or dropped concurrently: it fails with 0A000.",
-        safe=(),
+        safe=(
+            'op.execute("""CREATE INDEX {index} ON ONLY {table} ({columns})""")',
+            (
+                "with op.get_context().autocommit_block():\n"
+                '    op.execute("""CREATE INDEX CONCURRENTLY {partition_index} ON {partition} ({columns})""")'
+            ),
+            'op.execute("ALTER INDEX {index} ATTACH PARTITION {partition_index}")',
+        ),
     )
 )
 INDEX_CORRUPTION = hazard(
