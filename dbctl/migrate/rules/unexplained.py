@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from dbctl.migrate.rules.data import EXPLICIT_LOCK
-from dbctl.migrate.rules.drops import TRUNCATE
+from dbctl.migrate.rules.emptied import TRUNCATE
 from dbctl.migrate.rules.facts import emptied, is_opaque, stored
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, hazard
