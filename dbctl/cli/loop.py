@@ -14,6 +14,8 @@ from dbctl.cli.output.streams import say
 from dbctl.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# The loop reads its pipe in one, and calls what it read of in the next.
+_ROUNDS = 3
 
 
 def heeded_signals() -> list[signal.Signals]:
@@ -72,7 +74,12 @@ def _run(coroutine: Coroutine[Any, Any, None], received: list[int]) -> None:
         loop.run_until_complete(task)
     finally:
         with _signals_wait():
-            # A signal that another thread takes would be written to the pipe that is being closed.
+            # One that came as the task ended is still in the loop's pipe.
+            for _ in range(_ROUNDS):
+                loop.run_until_complete(asyncio.sleep(0))
+            # The loop's own threads, which take a signal that we do not, end as it closes; its pipe too.
+            for number in before:
+                signal.signal(number, lambda number, _: received.append(number))
             signal.set_wakeup_fd(-1)
             runner.close()
             for number, handler in before.items():

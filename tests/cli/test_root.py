@@ -232,15 +232,23 @@ def test_a_second_signal_does_not_cut_the_clean_up_short(dbctl_process, tmp_path
     assert process.returncode == 130
 
 
-def test_a_signal_whose_cancellation_is_swallowed_still_stops_what_comes_next(tmp_path):
-    script = tmp_path / "swallows.py"
+SWALLOWED = """
+    os.kill(os.getpid(), signal.SIGINT)
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+"""
+AT_THE_END = """
+    asyncio.current_task().add_done_callback(lambda _: os.kill(os.getpid(), signal.SIGINT))
+"""
+
+
+@pytest.mark.parametrize("body", [SWALLOWED, AT_THE_END], ids=["swallowed", "at the very end"])
+def test_a_signal_that_cancels_nothing_still_stops_what_comes_next(tmp_path, body):
+    script = tmp_path / "work.py"
     script.write_text(
         "import asyncio, contextlib, os, signal\n"
         "from dbctl.cli.loop import run_coroutine\n"
-        "async def work():\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    with contextlib.suppress(asyncio.CancelledError):\n"
-        "        await asyncio.sleep(60)\n"
+        f"async def work():{body}"
         "run_coroutine(work())\nprint('the next step')\n"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
