@@ -39,9 +39,11 @@ class Measured:
 
     def __init__(self, trace: RevisionTrace) -> None:
         self._oids: dict[str, set[int]] = {}
+        self._partitions: dict[str, tuple[str, ...]] = {}
         for statement in trace.statements:
             for table in statement.before.values():
                 self._oids.setdefault(table.relation.shown, set()).add(table.relation.oid)
+                self._partitions[table.relation.shown] = table.partitions
             for lock in statement.locks:
                 self._oids.setdefault(lock.relation.shown, set()).add(lock.relation.oid)
 
@@ -62,7 +64,9 @@ class Measured:
             return Facts()
         if not tables:
             return Facts(statement.strongest)
-        oids = {oid for table in tables for oid in self._oids.get(table, ())}
+        # A partitioned table has no rows of its own: what is read or written is a partition.
+        family = {each for table in tables for each in (table, *self._partitions.get(table, ()))}
+        oids = {oid for table in family for oid in self._oids.get(table, ())}
         taken = max((lock.mode for lock in statement.locks if lock.relation.oid in oids), default=None)
         held = max((mode for oid, mode in statement.held.items() if oid in oids), default=None)
         is_held = held is not None and (taken is None or (of_transaction and held > taken))

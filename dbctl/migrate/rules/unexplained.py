@@ -119,12 +119,9 @@ def _worked(statement: Statement) -> Iterator[tuple[Relation, str]]:
     for scan in statement.scanned:
         if scan.relation.oid in locked:
             yield scan.relation, _READ
-    for relation in (*statement.built, *statement.rebuilt):
-        yield relation, "indexed"
-    for relation in statement.rewritten:
-        yield relation, "rewritten"
-    for relation in emptied(statement):
-        yield relation, _EMPTIED
+    yield from ((relation, "indexed") for relation in (*statement.built, *statement.rebuilt))
+    yield from ((relation, "rewritten") for relation in statement.rewritten)
+    yield from ((relation, _EMPTIED) for relation in emptied(statement))
 
 
 def _locked(statement: Statement) -> set[int]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dbctl.errors import SettingsError
 from dbctl.migrate.model import Revision
 from dbctl.migrate.rules.graph import id_too_long, several_heads, unknown_parents
+from dbctl.migrate.rules.judge import judge
 from dbctl.migrate.rules.levels import Levels
 from dbctl.migrate.rules.model import Level
 from dbctl.postgres.lock_modes import LockMode
+from dbctl.postgres.sql.operations import DropDefault
 from tests.migrate.rules.conftest import as_body
 from tests.migrate.rules.more_cases import ACCOUNT, INVOICE, TICKET
 
@@ -136,11 +140,26 @@ async def test_hidden_sql_is_judged_by_its_own_rules_and_said_to_be_hidden(judge
     assert found.statement == "CREATE INDEX i ON invoice (kind)"
 
 
-@pytest.mark.parametrize("inner", ["LOCK TABLE invoice", "TRUNCATE invoice"])
-async def test_hidden_work_that_no_rule_sees_is_found_by_its_trace(judged, inner):
+@pytest.mark.parametrize(
+    ("inner", "hazard"), [("LOCK TABLE invoice", "explicit-lock"), ("TRUNCATE invoice", "truncate")]
+)
+async def test_hidden_work_that_no_event_trigger_sees_is_found_by_its_trace(judged, inner, hazard):
     run = await judged(INVOICE, as_body(f"DO $$ BEGIN {inner}; END $$"))
-    assert run.hazards == {"hidden-ddl"}
-    assert run.finding("hidden-ddl").hidden
+    assert run.hazards == {hazard}
+    assert run.finding(hazard).hidden
+    assert not run.finding(hazard).rewrites
+
+
+async def test_a_statement_that_no_rule_knows_and_that_reads_a_locked_table_is_a_long_lock(judged):
+    run = await judged(INVOICE, as_body("ALTER TABLE invoice ALTER kind SET NOT NULL"))
+    (traced,) = run.traces
+    unknown = tuple(
+        replace(each, operations=(DropDefault(each.operations[0].table, "kind"),))
+        for each in traced.statements
+    )
+    (found,) = [f for f in judge(replace(traced, statements=unknown)).findings if f.hazard == "long-lock"]
+    assert (found.lock_mode, found.tables, found.scans) == (LockMode.ACCESS_EXCLUSIVE, ("invoice",), True)
+    assert not found.hidden
 
 
 @pytest.mark.parametrize(

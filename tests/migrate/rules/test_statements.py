@@ -112,6 +112,13 @@ CASES = [
     ("for_update_limit", ACCOUNT, "SELECT id FROM account LIMIT 5 FOR UPDATE SKIP LOCKED", NONE, False),
     ("do_lock", INVOICE, "DO $$ BEGIN LOCK TABLE invoice; END $$", {"explicit-lock"}, False),
     ("do_truncate", INVOICE, "DO $$ BEGIN TRUNCATE invoice; END $$", {"truncate"}, False),
+    (
+        "not_null_domain_over_rows",
+        ACCOUNT + "CREATE DOMAIN pos AS int NOT NULL;",
+        "ALTER TABLE account ADD COLUMN t pos",
+        {"add-col-constrained-domain"},
+        False,
+    ),
     ("do_execute", INVOICE, "DO $$ BEGIN EXECUTE 'TRUNCATE invoice'; END $$", {"truncate"}, False),
     ("do_cluster", INVOICE, "DO $$ BEGIN CLUSTER invoice USING invoice_pkey; END $$", {"hidden-ddl"}, False),
     (
@@ -343,3 +350,8 @@ CASES = [
 async def test_a_statement_has_exactly_these_hazards(judged, setup, sql, expected, autocommit):
     run = await judged(setup, as_body(sql, autocommit=autocommit))
     assert run.hazards == expected, [(found.hazard, found.why) for found in run.findings]
+
+
+async def test_an_index_of_a_partitioned_table_is_measured_on_its_partitions(judged):
+    run = await judged(READING, as_body("CREATE INDEX i ON reading(device)"))
+    assert run.finding("create-index").scans
