@@ -21,13 +21,25 @@ from dbctl.postgres.sql.operations import (
     Select,
     Truncate,
     Update,
+    ValidateDomainConstraint,
 )
 
 _READ = "read in full"
 _LOCKED = "locked"
 _EMPTIED = "emptied"
 # What they read and lock, their own rules and those of held locks judge; REFRESH … CONCURRENTLY keeps no reader out.
-_JUDGED = (Select, Insert, Update, Delete, Merge, LockTable, Truncate, RefreshMaterializedView)
+# Of a domain's VALIDATE there is no lighter form: the rule for its constraint says so.
+_JUDGED = (
+    Select,
+    Insert,
+    Update,
+    Delete,
+    Merge,
+    LockTable,
+    Truncate,
+    RefreshMaterializedView,
+    ValidateDomainConstraint,
+)
 HIDDEN = hazard(
     Hazard(
         id="hidden-ddl",

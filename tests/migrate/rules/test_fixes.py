@@ -186,7 +186,7 @@ CASES = [
     ),
     Bad("pending-trigger-events", DEFERRED, "INSERT INTO o VALUES (1, 1); ALTER TABLE o ADD COLUMN z int"),
     Bad("no-lock-timeout", ACCOUNT, "SET lock_timeout = 0; ALTER TABLE account ADD COLUMN x int"),
-    Bad("hidden-ddl", ACCOUNT, "DO $$ BEGIN LOCK TABLE account; END $$"),
+    Bad("hidden-ddl", ACCOUNT, "DO $$ BEGIN CLUSTER account USING account_pkey; END $$"),
 ]
 
 
