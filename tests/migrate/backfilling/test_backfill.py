@@ -187,19 +187,20 @@ def test_it_ends_though_rows_are_added_all_the_time(connection, empty_conninfo):
 
 def test_a_locked_row_is_waited_for_in_short_turns_and_nothing_is_lost(connection, empty_conninfo):
     execute(empty_conninfo, KEYS["bigint"])
-    waits = set()
+    waits = []
     with closing(psycopg2.connect(**psycopg2_arguments(empty_conninfo))) as holder, holder.cursor() as cursor:
         cursor.execute("UPDATE t SET n = n WHERE id = 7")
-        release = threading.Timer(0.6, holder.rollback)
-        release.start()
+
+        def heard(progress: Progress) -> None:
+            waits.append(progress.waits_for)
+            if waits.count("rows of the table are locked") == 2:
+                holder.rollback()
+
         with revision(connection) as op:
-            changed = backfill(
-                op, "t", set=COUNTED, lock_timeout_seconds=0.1, progress=lambda p: waits.add(p.waits_for)
-            )
-        release.join()
+            changed = backfill(op, "t", set=COUNTED, lock_timeout_seconds=0.1, progress=heard)
     assert changed == 3001
     assert execute(empty_conninfo, ONCE) == [(1,)]
-    assert "rows of the table are locked" in waits
+    assert waits.count("rows of the table are locked") == 2
     assert connection.scalar(sa.text("SHOW lock_timeout")) == "0"
 
 
