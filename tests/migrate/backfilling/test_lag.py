@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,15 +50,18 @@ def test_it_pauses_while_a_replica_is_behind_and_goes_on_when_it_is_not(pair):
     primary, replica = pair
     execute(replica, "SELECT pg_wal_replay_pause()")
     seen: list[Progress] = []
-    resumed = threading.Timer(1.2, lambda: execute(replica, "SELECT pg_wal_replay_resume()"))
+
+    def heard(progress: Progress) -> None:
+        seen.append(progress)
+        if progress.waits_for:
+            execute(replica, "SELECT pg_wal_replay_resume()")
+
     engine = sa.create_engine(primary.psycopg2_url(), poolclass=sa.NullPool)
-    resumed.start()
     with engine.connect() as connection, revision(connection) as op:
         backfill(
             op, "t", set={"n": sa.column("n") + 1}, batch_rows=20, batch_seconds=0.0001, max_lag_seconds=0.2,
-            progress=seen.append,
+            progress=heard,
         )  # fmt: skip
-    resumed.join()
     waits = [one.waits_for for one in seen if one.waits_for]
     assert waits
     assert waits[0].startswith("replica follower is ")
