@@ -72,7 +72,7 @@ async def check_restore(
                 f"database {name!r} is there already", field="name", hint="give --as another name"
             )
         missing += check_server(server, manifest)
-        missing += await check_names(connection, server, manifest, needs, options)
+        missing += await check_names(connection, manifest, needs, options)
         missing += await check_occupants(connection, name)
         missing += await check_room(connection, manifest, options)
         notes = await _notes(connection, manifest)

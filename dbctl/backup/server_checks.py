@@ -53,13 +53,12 @@ def check_server(server: Row[Any], manifest: Manifest) -> Iterator[Missing]:
     if server.owns is False:
         yield Missing(
             "the role does not own the database that it would replace",
-            f"GRANT {quote_identifier(server.owner)} TO {me}",
+            f"connect as {server.owner} or as a member of it",
         )
 
 
 async def check_names(
     connection: AsyncConnection,
-    server: Row[Any],
     manifest: Manifest,
     needs: Needs,
     options: RestoreOptions,
@@ -71,9 +70,11 @@ async def check_names(
             found.append(Missing(f"no role {', '.join(roles)}", _roles_mend(roles)))
         foreign = list(await connection.scalars(text(_FOREIGN), {"names": list(needs.owners)}))
         if foreign:
-            grant = f"GRANT {', '.join(map(quote_identifier, foreign))} TO {quote_identifier(server.me)}"
+            who = ", ".join(foreign)
             found.append(
-                Missing(f"the role may give nothing to {', '.join(foreign)}", f"{grant}, or add --no-owner")
+                Missing(
+                    f"the role may give nothing to {who}", f"add --no-owner, or connect as a member of {who}"
+                )
             )
     if extensions := await _absent(connection, "extension", {one.name for one in facts.extensions}):
         names = ", ".join(extensions)

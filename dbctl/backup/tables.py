@@ -111,6 +111,8 @@ async def _restore(
                     only=(f"--use-list={entries}",),
                 )
             async with database.session() as session:
+                # Only now they have their keys.
+                found = await find_tables(session, names)
                 rows = await _compare(session, found, facts, ready.server_major)
             await run_ddl(database, f"CREATE SCHEMA {quote_identifier(schema)}", *detach(found))
             await run_ddl(database, *(f"{one.alter} SET SCHEMA {quote_identifier(schema)}" for one in found))

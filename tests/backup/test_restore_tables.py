@@ -38,6 +38,7 @@ async def test_a_table_comes_back_beside_the_live_one_with_all_that_is_its_own(r
     made = await room.backup()
     room.execute(
         "DELETE FROM orders WHERE id > 10",
+        "UPDATE orders SET state = 'paid' WHERE id = 5",
         "DELETE FROM measured WHERE value < 40",
         "DROP TABLE plain CASCADE",
     )
@@ -58,6 +59,7 @@ async def test_a_table_comes_back_beside_the_live_one_with_all_that_is_its_own(r
     )
     counts = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM measured)"
     assert room.execute(counts) == [(30, 60)]
+    assert room.execute("SELECT state::text FROM orders WHERE id = 5") == [("paid",)]
     room.execute(done.drop_sql)
     assert room.execute(counts) == [(30, 60)]
 
