@@ -40,6 +40,7 @@ _SUSPICIOUS = (
     "ip_addr",
     "full_name",
 )
+_NOT_SEEN = "only whole addresses and hashes were searched for elsewhere: names, JSON, arrays and longer texts were not"
 _LISTED = 8
 # Such as the mark of a password that is none.
 _SHORTEST = 3
@@ -68,7 +69,7 @@ async def mask_database(target: Target, rules: Mapping[str, str]) -> tuple[str, 
         shown = sorted({one.table for one, _ in chosen})
         await run_ddl(database, *(f"VACUUM FULL {table}" for table in shown))
     done = ", ".join(sorted(f"{one.name} ({rule})" for one, rule in chosen))
-    return (f"masked: {done}", *_suspects(columns, chosen))
+    return (f"masked: {done}", _NOT_SEEN, *_suspects(columns, chosen))
 
 
 async def _note_originals(session: AsyncSession, chosen: Sequence[tuple[Column, str]]) -> None:
