@@ -63,7 +63,8 @@ async def test_a_restore_stops_at_its_first_error(room: Room):
         "CREATE INDEX ix_two ON two ((id + public.no_luck('two')))",
     )
     made = await room.backup()
-    with pytest.raises(ToolFailed, match="no luck with one"):
+    # Two tables at a time: either may come first.
+    with pytest.raises(ToolFailed, match=r"no luck with (one|two)$"):
         await room.restore(made)
 
 
