@@ -59,6 +59,7 @@ async def test_a_revision_is_tried_again_until_the_lock_is_free_and_names_who_ha
     async with held(here, "SELECT 'secret' AS word, count(*) FROM t"):
         options = RunOptions(patience=IMPATIENT, hear=heard.append)
         running = asyncio.create_task(up(here, "+2", progress=told.append, options=options))
+        await until(heard, Waiting)
         await until(heard, Retrying)
         assert tables(here.address) == {"t", "u"}
     ran = await running
