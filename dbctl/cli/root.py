@@ -29,6 +29,7 @@ RootGroup.members = {
     "migrate": ("dbctl.cli.migrate", "Apply, revert and inspect Alembic migrations."),
     "users": ("dbctl.cli.users", "Find, create and change users."),
     "health": ("dbctl.cli.health", "What is wrong with the database, and the next step."),
+    "locks": ("dbctl.cli.locks", "Who waits for whom, and how to end it."),
     "backup": ("dbctl.cli.backup", "Write, list, show and verify backups; alone, it writes one."),
     "restore": ("dbctl.cli.restore", "Bring a backup back."),
 }

@@ -49,7 +49,9 @@ def test_only_the_output_package_prints(file):
 
 
 @pytest.mark.parametrize(
-    "file", [f for f in ROOMS if f.parent.name in {"migrate", "users", "health", "backup"}], ids=short
+    "file",
+    [f for f in ROOMS if f.parent.name in {"migrate", "users", "health", "activity", "backup"}],
+    ids=short,
 )
 def test_a_room_reads_no_environment_and_never_exits(file):
     assert not names(file) & {"os.environ", "os.getenv", "sys.exit", "os._exit", "typer"}

@@ -57,8 +57,12 @@ def test_completion_of_commands_imports_only_the_group_that_it_completes():
 
 
 @pytest.mark.parametrize(
-    "group", ["env", "server", "migrate", "users", "health", "backup", "restore", "quickstart"]
-)
+    "group",
+    [
+        "env", "server", "migrate", "users", "health", "locks", "backup", "restore",
+        "quickstart",
+    ],
+)  # fmt: skip
 def test_a_groups_help_imports_nothing_heavy(group):
     assert not HEAVY & modules_after(group, "--help")
 

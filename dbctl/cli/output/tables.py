@@ -34,6 +34,11 @@ def write_rich(blocks: Blocks, stream: TextIO) -> None:
         console.print(_drawn(block), soft_wrap=not isinstance(block, Table))
 
 
+def drawn(blocks: Blocks) -> list[Text | RichTable]:
+    """What `write_rich` would print, for a screen that is drawn anew again and again."""
+    return [_drawn(block) for block in _chosen(blocks, terminal=True)]
+
+
 def _chosen(blocks: Blocks, *, terminal: bool) -> Iterator[Table | Lines | Source]:
     for block in blocks:
         if isinstance(block, Either):

@@ -1,0 +1,76 @@
+"""The steps of ``dbctl locks``, ``queries`` and ``indexes``: what is looked at, what is asked, what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from dbctl.activity.reading import LOCK_MILLISECONDS, STATEMENT_SECONDS, connected
+from dbctl.cli.command import Invocation
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from dbctl.cli.output.blocks import Blocks
+    from dbctl.database import Database
+
+
+@asynccontextmanager
+async def looking(run: Invocation) -> AsyncIterator[AsyncConnection]:
+    """A connection that waits for nobody; past a pooler, where there is one: it may be what is full."""
+    async with opened(run) as database, connected(database) as connection:
+        yield connection
+
+
+def opened(run: Invocation) -> AbstractAsyncContextManager[Database]:
+    """The database, for who looks at it again and again."""
+    return run.database(
+        direct=True, lock_timeout=LOCK_MILLISECONDS / 1000, statement_timeout=STATEMENT_SECONDS
+    )
+
+
+async def show_locks(run: Invocation, over_seconds: float, *, fail: bool) -> None:
+    """One look."""
+    from dbctl.activity.locks.look import look_at_locks
+    from dbctl.cli.output.views import locks as view
+
+    async with looking(run) as connection:
+        tree = await look_at_locks(connection, over_seconds=over_seconds)
+    run.emit(tree.sessions, view.tree)
+    for note in tree.notes:
+        run.say(f"note: {note}")
+    run.verdict(not fail or not tree.sessions)
+
+
+async def watch_locks(run: Invocation, over_seconds: float, interval_seconds: float) -> None:
+    """Look after look, on one connection as long as it stands."""
+    from dbctl.activity.locks.look import look_at_locks
+    from dbctl.cli.output.blocks import Lines
+    from dbctl.cli.output.live import watch
+    from dbctl.cli.output.views import locks as view
+
+    async with opened(run) as database:
+
+        async def look() -> Blocks:
+            async with connected(database) as connection:
+                tree = await look_at_locks(connection, over_seconds=over_seconds)
+            return [*view.tree(tree.sessions), Lines([f"note: {note}" for note in tree.notes])]
+
+        title = f"dbctl locks   {await run.target(direct=True)}"
+        await watch(look, title=title, interval_seconds=interval_seconds)
+
+
+async def kill_session(run: Invocation, pid: int, *, may_terminate: bool, grace_seconds: float) -> None:
+    """Say what it is, ask, and end just that."""
+    from dbctl.activity.locks.kill import end_session, find_victim
+    from dbctl.cli.output.views import locks as view
+
+    async with looking(run) as connection:
+        victim = await find_victim(connection, pid)
+        run.say(view.describe(victim))
+        ways = "cancels" if not may_terminate else ("cancels or ends" if victim.is_running else "ends")
+        await run.announce_write(f"{ways} the session with pid {pid}")
+        run.ask(f"{ways.capitalize()} pid {pid}?")
+        done = await end_session(connection, victim, may_terminate=may_terminate, grace_seconds=grace_seconds)
+    run.emit(done, view.killed)
