@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -74,3 +74,20 @@ async def kill_session(run: Invocation, pid: int, *, may_terminate: bool, grace_
         run.ask(f"{ways.capitalize()} pid {pid}?")
         done = await end_session(connection, victim, may_terminate=may_terminate, grace_seconds=grace_seconds)
     run.emit(done, view.killed)
+
+
+async def show_indexes(
+    run: Invocation, kinds: Sequence[str], unused_for_seconds: float, *, as_alembic: bool, fail: bool
+) -> None:
+    """One look at all indexes, and what mends them."""
+    from dbctl.activity.indexes.find import find_indexes
+    from dbctl.activity.indexes.model import Kind
+    from dbctl.cli.output.views import indexes as view
+
+    chosen = list(Kind) if "all" in kinds else [Kind(one) for one in kinds]
+    async with looking(run) as connection:
+        report = await find_indexes(connection, chosen, unused_for_seconds=unused_for_seconds)
+    run.emit(report.findings, view.as_alembic if as_alembic else view.as_sql)
+    for note in report.notes:
+        run.say(f"note: {note}")
+    run.verdict(not fail or not report.findings)
