@@ -14,6 +14,7 @@ from dbctl.database.conninfo import ConnInfo
 if TYPE_CHECKING:
     from dbctl.database.engine import Database, open_database
     from dbctl.database.fastapi import dispose_db, get_db
+    from dbctl.database.requests import request_id
     from dbctl.database.target import Target, resolve_target
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "dispose_db",
     "get_db",
     "open_database",
+    "request_id",
     "resolve_target",
 ]
 _LATE = {
@@ -30,6 +32,7 @@ _LATE = {
     "open_database": "engine",
     "dispose_db": "fastapi",
     "get_db": "fastapi",
+    "request_id": "requests",
     "Target": "target",
     "resolve_target": "target",
 }

@@ -122,6 +122,9 @@ class DatabaseSettings(Section):
     statement_timeout: Seconds = Field(30, description="the server's limit for one statement; 0 is none")
     lock_timeout: Seconds = Field(5, description="how long a statement may wait for a lock; 0 is for ever")
     idle_in_transaction_timeout: Seconds = 60
+    slow_query_seconds: Seconds = Field(
+        0, description="statements of the application that take so long are logged, without values; 0: none"
+    )
 
 
 class PoolSettings(Section):
