@@ -91,3 +91,32 @@ async def show_indexes(
     for note in report.notes:
         run.say(f"note: {note}")
     run.verdict(not fail or not report.findings)
+
+
+async def show_top(run: Invocation, by: str, limit: int, sample_seconds: float | None) -> None:
+    """Watch for a while, then the most costly statements."""
+    from dbctl.activity.queries.model import By
+    from dbctl.activity.queries.top import find_top
+    from dbctl.cli.output.views import queries as view
+
+    async with looking(run) as connection:
+        if sample_seconds is not None:
+            run.say(f"watching for {sample_seconds:g} s")
+        report = await find_top(connection, by=By(by), limit=limit, sample_seconds=sample_seconds)
+    run.emit(report.queries, view.top)
+    run.say(view.summary(report))
+    for note in report.notes:
+        run.say(f"note: {note}")
+
+
+async def show_running(run: Invocation, over_seconds: float, *, fail: bool) -> None:
+    """One look at what runs."""
+    from dbctl.activity.queries.slow import find_running
+    from dbctl.cli.output.views import queries as view
+
+    async with looking(run) as connection:
+        report = await find_running(connection, over_seconds=over_seconds)
+    run.emit(report.queries, view.running)
+    for note in report.notes:
+        run.say(f"note: {note}")
+    run.verdict(not fail or not report.queries)

@@ -30,6 +30,7 @@ RootGroup.members = {
     "users": ("dbctl.cli.users", "Find, create and change users."),
     "health": ("dbctl.cli.health", "What is wrong with the database, and the next step."),
     "locks": ("dbctl.cli.locks", "Who waits for whom, and how to end it."),
+    "queries": ("dbctl.cli.queries", "Which statements cost most, and which run too long."),
     "indexes": ("dbctl.cli.indexes", "Indexes that are invalid, superfluous, unused or missing."),
     "backup": ("dbctl.cli.backup", "Write, list, show and verify backups; alone, it writes one."),
     "restore": ("dbctl.cli.restore", "Bring a backup back."),

@@ -29,3 +29,12 @@ def size(amount: float | None) -> str:
             break
         amount /= _STEP
     return f"{amount:.0f} {unit}" if unit == "B" or amount >= _FEW else f"{amount:.1f} {unit}"
+
+
+def precise(seconds: float) -> str:
+    """Short times too: 0.042 ms, 1.3 ms, 250 ms; from a second on as `span`."""
+    if seconds >= 1:
+        return span(seconds)
+    milliseconds = seconds * 1000
+    digits = 0 if milliseconds >= _FEW else 1 if milliseconds >= 1 else 3
+    return f"{milliseconds:.{digits}f} ms"

@@ -1,0 +1,1 @@
+"""Which statements cost most, and which run too long."""
