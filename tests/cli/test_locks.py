@@ -48,7 +48,7 @@ def test_kill_asks_says_who_it_is_and_then_ends_it(dbctl, conninfo):
         done = dbctl("locks", "kill", pid, "--yes", "--format", "json")
     assert refused.code == 3
     assert "--yes" in refused.stderr
-    assert "1 behind it" in refused.stderr
+    assert "1 waits for it" in refused.stderr
     assert done.code == 0
     assert done.json()["how"] == "terminated"
 

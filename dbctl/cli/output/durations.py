@@ -32,9 +32,11 @@ def size(amount: float | None) -> str:
 
 
 def precise(seconds: float) -> str:
-    """Short times too: 0.042 ms, 1.3 ms, 250 ms; from a second on as `span`."""
+    """Short times too: 0 ms, 0.042 ms, 1.3 ms, 250 ms; from a second on as `span`."""
     if seconds >= 1:
         return span(seconds)
+    if not seconds:
+        return "0 ms"
     milliseconds = seconds * 1000
     digits = 0 if milliseconds >= _FEW else 1 if milliseconds >= 1 else 3
     return f"{milliseconds:.{digits}f} ms"

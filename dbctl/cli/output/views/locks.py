@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dbctl.cli.output.blocks import Block, Cell, Lines, Table
+from dbctl.cli.output.blocks import Block, Cell, Either, Lines, Table
 from dbctl.cli.output.durations import span
 
 if TYPE_CHECKING:
@@ -21,13 +21,17 @@ def tree(found: Sequence[Locked]) -> Iterator[Block]:
     if not found:
         yield Lines([Cell("nobody waits for a lock", "good")])
         return
-    yield Table(_HEADINGS, [_row(one) for one in found], right=("since", "for"))
+    yield Either(
+        terminal=[Lines([line for one in found for line in _lines(one)])],
+        pipe=[Table(_HEADINGS, [_row(one) for one in found])],
+    )
     yield Lines([_ending(one) for one in found if one.depth == 0])
 
 
 def killed(done: Killed) -> Iterator[Block]:
     """One line."""
-    freed = f"; {len(done.freed)} waited for it and go on" if done.freed else ""
+    go_on = "goes on" if len(done.freed) == 1 else "go on"
+    freed = f"; {len(done.freed)} that waited for it {go_on}" if done.freed else ""
     yield Lines([f"pid {done.pid} {done.how} after {span(done.seconds)}{freed}"])
 
 
@@ -37,27 +41,65 @@ def describe(victim: Victim) -> str:
     since = victim.transaction_seconds
     age = f", its transaction is {span(since)} old" if since is not None else ""
     who = ", ".join(part for part in parts if part)
-    behind = f"{len(victim.waiting)} behind it" if victim.waiting else "nobody waits for it"
+    wait = "waits" if len(victim.waiting) == 1 else "wait"
+    behind = f"{len(victim.waiting) or 'nobody'} {wait if victim.waiting else 'waits'} for it"
     query = f": {victim.query}" if victim.query else ""
     return f"pid {victim.pid} ({who}) is {victim.state}{age}, {behind}{query}"
 
 
-def _row(one: Locked) -> tuple[str | Cell, ...]:
-    name = f"prepared {one.prepared}" if one.prepared is not None else str(one.pid)
-    indent = f"{'  ' * (min(one.depth, _DEEPEST) - 1)}└ " if one.depth else ""
-    deeper = f" ({one.depth} deep)" if one.depth > _DEEPEST else ""
-    waits = f"{one.mode} on {one.on}" if one.mode is not None else ""
+def _lines(one: Locked) -> Iterator[str | Cell]:
+    """Two lines a session: who it is and what it waits for, then what it runs."""
+    branch = f"{_indent(one)}└ " if one.depth else ""
+    who = f"{_name(one)}  {', '.join(part for part in (one.application, _where(one)) if part)}: "
+    yield Cell(f"{branch}{who}{_doing(one)}", "" if one.depth else "bad")
+    below = " " * (len(branch) + len(_name(one)) + 2)
+    if one.holds:
+        yield f"{below}holds {', '.join(one.holds)}"
+    if one.query:
+        yield Cell(f"{below}{one.query}", "dim")
+
+
+def _doing(one: Locked) -> str:
+    state = "not visible" if one.state is None else one.state
+    age = (
+        "" if one.transaction_seconds is None else f", its transaction is {span(one.transaction_seconds)} old"
+    )
+    if one.mode is None:
+        return f"{state}{age}"
+    # Before PostgreSQL 14 nobody knows for how long.
+    how_long = "" if one.wait_seconds is None else f"{span(one.wait_seconds)} "
+    deeper = f" ({one.depth} deep in the queue)" if one.depth > _DEEPEST else ""
+    return f"waits {how_long}for {_awaited(one)}{deeper}"
+
+
+def _row(one: Locked) -> tuple[str, ...]:
     return (
-        Cell(f"{indent}{name}{deeper}", "" if one.depth else "bad"),
-        waits,
-        span(one.wait_seconds) if waits else "",
+        f"{_indent(one)}└ {_name(one)}" if one.depth else _name(one),
+        _awaited(one),
+        span(one.wait_seconds) if one.mode is not None else "",
         ", ".join(one.holds),
-        f"{one.role}@{one.database}" if one.database else one.role,
+        _where(one),
         one.application,
         "not visible" if one.state is None else one.state,
         span(one.transaction_seconds) if one.state is not None else "",
         one.query or "",
     )
+
+
+def _indent(one: Locked) -> str:
+    return "  " * (min(one.depth, _DEEPEST) - 1)
+
+
+def _name(one: Locked) -> str:
+    return f"prepared transaction {one.prepared}" if one.prepared is not None else str(one.pid)
+
+
+def _where(one: Locked) -> str:
+    return f"{one.role}@{one.database}" if one.database else one.role
+
+
+def _awaited(one: Locked) -> str:
+    return f"{one.mode} on {one.on}" if one.mode is not None else ""
 
 
 def _ending(root: Locked) -> str:
