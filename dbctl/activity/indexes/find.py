@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dbctl.activity.indexes.mend import Mend, cover, drop, rebuild
+from dbctl.activity.indexes.mend import Mend, cover, create, drop, free_name, rebuild
 from dbctl.activity.indexes.model import IndexFinding, IndexReport, Kind
 from dbctl.activity.indexes.read import (
     Details,
@@ -17,6 +17,7 @@ from dbctl.activity.indexes.read import (
     read_partitions,
     read_scanned_tables,
 )
+from dbctl.activity.indexes.workload import Help, find_help
 from dbctl.activity.reading import bounded
 from dbctl.postgres.catalog.index_faults import (
     Superfluous,
@@ -34,6 +35,7 @@ from dbctl.postgres.catalog.indexes import (
     read_window,
 )
 from dbctl.postgres.identifiers import quote_if_needed
+from dbctl.postgres.masking import mask_literals
 
 _DAY_SECONDS, _HOUR_SECONDS = 86400, 3600
 # A smaller table is read in full because that is the quickest way.
@@ -77,10 +79,16 @@ async def find_indexes(
     found = [_with_details(fact, one, details) for fact, one in wanted]
     if Kind.MISSING_FK in kinds:
         found += [one async for one in _missing_for_keys(connection, facts)]
+    tried = True
     if Kind.MISSING in kinds:
-        found += await _missing(connection, facts.window)
+        lacking, tried = await _missing(connection, facts)
+        found += lacking
     order = list(Kind)
     notes = [*_locked(wanted, details), *_notes(facts.window, kinds, unused_for_seconds)]
+    if not tried and any(one.kind is Kind.MISSING for one in found):
+        notes.append(
+            "with the extensions hypopg and pg_stat_statements, indexes would be tried on statements"
+        )
     return IndexReport(tuple(sorted(found, key=lambda one: _place(one, order))), tuple(notes))
 
 
@@ -158,11 +166,29 @@ async def _missing_for_keys(connection: AsyncConnection, facts: _Facts) -> Any:
         yield _mended(one, cover(key, partitions, taken))
 
 
-async def _missing(connection: AsyncConnection, window: StatisticsWindow) -> list[IndexFinding]:
-    """Hints: which tables the workload reads in full, again and again."""
+async def _missing(connection: AsyncConnection, facts: _Facts) -> tuple[list[IndexFinding], bool]:
+    """What would help the costly statements, where that can be tried; hints on the other tables."""
+    helps = await find_help(connection)
+    taken = {one.name for one in facts.indexes}
+    found = [_helpful(one, taken) for one in helps or ()]
     scanned = await read_scanned_tables(connection, least_rows=_LEAST_ROWS, least_scans=_LEAST_SCANS)
-    hourly = window.seconds / _HOUR_SECONDS
-    return [_hint(one) for one in scanned if one.scans >= hourly and _share(one) >= _LEAST_SHARE]
+    hourly = facts.window.seconds / _HOUR_SECONDS
+    hints = [_hint(one) for one in scanned if one.scans >= hourly and _share(one) >= _LEAST_SHARE]
+    known = {one.table for one in found}
+    return [*found, *(one for one in hints if one.table not in known)], helps is not None
+
+
+def _helpful(one: Help, taken: Collection[str]) -> IndexFinding:
+    where = one.candidate
+    count = f"{len(one.statements)} statements" if len(one.statements) > 1 else "a statement"
+    message = (
+        f"{count} ({one.share:.0%} of the time) would cost {one.gain:.0%} less:"
+        f" {mask_literals(one.statements[0])}"
+    )
+    table = f"{quote_if_needed(where.schema)}.{quote_if_needed(where.table)}"
+    name = free_name(where.table, where.columns, taken)
+    finding = IndexFinding(Kind.MISSING, table, None, where.columns, message)
+    return _mended(finding, create(where.schema, where.table, where.columns, name))
 
 
 def _share(one: ScannedTable) -> float:
