@@ -26,7 +26,11 @@ async def looking(run: Invocation) -> AsyncIterator[AsyncConnection]:
 def opened(run: Invocation) -> AbstractAsyncContextManager[Database]:
     """The database, for who looks at it again and again."""
     return run.database(
-        direct=True, lock_timeout=LOCK_MILLISECONDS / 1000, statement_timeout=STATEMENT_SECONDS
+        direct=True,
+        lock_timeout=LOCK_MILLISECONDS / 1000,
+        statement_timeout=STATEMENT_SECONDS,
+        # A server that hangs answers nothing at all, its own limits neither.
+        command_timeout=STATEMENT_SECONDS * 2,
     )
 
 

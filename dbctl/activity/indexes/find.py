@@ -223,4 +223,4 @@ def _notes(window: StatisticsWindow, kinds: Collection[Kind], for_seconds: float
     elif window.is_standby:
         yield "this is a standby, which counts its own uses only: ask the primary too before you drop one"
     elif window.standbys:
-        yield f"uses on the {window.standbys} standbys are not counted here: ask them too before you drop one"
+        yield f"uses on standbys ({window.standbys} of them) are not counted here: ask them too before you drop one"

@@ -1,0 +1,78 @@
+"""On a standby: who waits there, mostly for what is replayed; and indexes, whose uses it counts by itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from dbctl.activity.indexes.find import find_indexes
+from dbctl.activity.indexes.model import Kind
+from dbctl.activity.locks.kill import find_victim
+from dbctl.activity.locks.look import look_at_locks
+from dbctl.database import ConnInfo
+from dbctl.errors import Refused
+from dbctl.postgres.binaries import find_client
+from dbctl.postgres.scratch import scratch_server
+from tests.activity.conftest import pid_of, reading, sessions, until
+from tests.fixtures.database import execute
+
+MAJOR = 17
+# Who stands in the way of the replay is not ended by it, for as long as a test takes.
+STREAMING = {
+    "wal_level": "replica",
+    "max_wal_senders": "4",
+    "hot_standby": "on",
+    "max_standby_streaming_delay": "-1",
+}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ConnInfo, ConnInfo]]:
+    """A primary, and a standby that follows it."""
+    copy = tmp_path_factory.mktemp("standby") / "data"
+    with scratch_server(MAJOR, options=STREAMING) as primary:
+        address = ConnInfo(primary.params)
+        program = find_client("pg_basebackup", MAJOR)
+        command = [str(program), "--checkpoint=fast", "--wal-method=stream", "-D", str(copy)]
+        environ = {**os.environ, **address.libpq_environment()}
+        subprocess.run(command, env=environ, check=True, capture_output=True)
+        (copy / "standby.signal").touch()
+        follow = f"host={primary.params['host']} port={primary.params['port']} user={primary.params['user']}"
+        options = {**STREAMING, "primary_conninfo": follow}
+        with scratch_server(MAJOR, template=copy, options=options) as standby:
+            execute(address, "CREATE TABLE orders (id int)", "CREATE INDEX one ON orders (id)")
+            replica = ConnInfo(standby.params)
+            until(lambda: execute(replica, "SELECT count(*) FROM pg_class WHERE relname = 'one'")[0][0])
+            yield address, replica
+
+
+async def test_a_reader_waits_for_the_replay_which_is_named_and_never_ended(pair):
+    primary, standby = pair
+    with sessions(primary) as there, sessions(standby) as here:
+        locker = there.holds("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        # It comes to the standby with the next of the log that is written out.
+        there.ask("SELECT pg_switch_wal()::text")
+        until(lambda: here.ask("SELECT count(*) FROM pg_lock_status() WHERE mode = 'AccessExclusiveLock'"))
+        reader = here.waits("SELECT * FROM orders")
+        async with reading(standby) as connection:
+            root, waiter = (await look_at_locks(connection)).sessions
+            with pytest.raises(Refused, match="not ended"):
+                await find_victim(connection, root.pid)
+        locker.rollback()
+        there.ask("SELECT pg_switch_wal()::text")
+    assert root.state == "startup"
+    assert (waiter.pid, waiter.relation) == (pid_of(reader), "public.orders")
+
+
+async def test_whose_uses_were_counted_is_said_on_both_sides(pair):
+    notes = []
+    for one in pair:
+        async with reading(one) as connection:
+            report = await find_indexes(connection, [Kind.UNUSED], unused_for_seconds=0)
+        assert [found.index for found in report.findings] == ["public.one"]
+        notes.append(report.notes[-1])
+    assert notes[0].startswith("uses on standbys (1 of them) are not counted")
+    assert notes[1].startswith("this is a standby")
