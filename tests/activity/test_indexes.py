@@ -131,6 +131,18 @@ async def test_an_index_is_reported_once_as_unused_or_as_superfluous(quick):
     assert found == {"public.two": Kind.DUPLICATE, "public.one": Kind.UNUSED}
 
 
+async def test_one_that_is_to_do_anothers_work_is_not_unused(quick):
+    execute(
+        quick, TABLE, "INSERT INTO orders SELECT g, g, g FROM generate_series(1, 20000) AS g",
+        "CREATE INDEX narrow ON orders (a)", "VACUUM ANALYZE orders", "SELECT * FROM orders WHERE a = 7",
+        "CREATE INDEX wide ON orders (a, b)",
+    )  # fmt: skip
+    until(lambda: execute(quick, "SELECT pg_stat_get_numscans('narrow'::regclass)")[0][0])
+    assert execute(quick, "SELECT pg_stat_get_numscans('wide'::regclass)") == [(0,)]
+    found = {one.index: one.kind for one in (await find(quick, Kind.REDUNDANT, Kind.UNUSED)).findings}
+    assert found == {"public.narrow": Kind.REDUNDANT}
+
+
 async def test_a_large_table_that_is_read_in_full_again_and_again_is_a_hint(quick):
     execute(
         quick, TABLE, "INSERT INTO orders SELECT g, g, g FROM generate_series(1, 20000) AS g", "ANALYZE orders",

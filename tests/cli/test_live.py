@@ -12,7 +12,7 @@ from dbctl.cli.output.live import watch
 from dbctl.errors import DbctlError, ServerStarting, SettingsError, Unreachable, UsageError
 
 
-async def drawn(capsys, *outcomes: list[str] | DbctlError) -> str:
+async def drawn(capsys, *outcomes):
     """What was written when each outcome was looked at once."""
     left = list(outcomes)
 

@@ -72,7 +72,7 @@ async def find_indexes(
     findings = [
         *(_invalid(one) for one in invalid_indexes(facts.indexes)),
         *(_superfluous(one) for one in superfluous),
-        *_unused(facts, {one.index.oid for one in superfluous}, unused_for_seconds),
+        *_unused(facts, superfluous, unused_for_seconds),
     ]
     wanted = [(fact, one) for fact, one in findings if one.kind in kinds]
     details = await read_details(connection, [fact.oid for fact, _ in wanted]) if wanted else {}
@@ -125,11 +125,16 @@ def _superfluous(found: Superfluous) -> tuple[IndexFacts, IndexFinding]:
 
 
 def _unused(
-    facts: _Facts, said: Collection[int], for_seconds: float
+    facts: _Facts, superfluous: Collection[Superfluous], for_seconds: float
 ) -> Iterable[tuple[IndexFacts, IndexFinding]]:
     since = facts.window.since
-    for one in unused_indexes(facts.indexes, facts.window, for_seconds=for_seconds):
-        if one.oid in said:
+    unused = unused_indexes(facts.indexes, facts.window, for_seconds=for_seconds)
+    idle = {one.oid for one in unused}
+    said = {one.index.oid for one in superfluous}
+    # It is about to do the work of one that is used.
+    needed = {one.by.oid for one in superfluous if one.index.oid not in idle}
+    for one in unused:
+        if one.oid in said | needed:
             continue
         if one.last_scan is not None:
             message = f"last used on {one.last_scan:%Y-%m-%d}"
