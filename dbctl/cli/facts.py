@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dbctl.errors import SettingsError
+from dbctl.health.look import Outside
 from dbctl.health.model import MigrationFacts
 from dbctl.settings import Loaded
+
+
+def outside(loaded: Loaded) -> Outside:
+    """What the checks may ask of the rooms beside theirs; read when they do."""
+    return Outside(migrations=lambda: migration_facts(loaded))
 
 
 def migration_facts(loaded: Loaded) -> MigrationFacts:

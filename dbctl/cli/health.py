@@ -33,12 +33,12 @@ async def health(
 
     Example: dbctl health --env production --format json
     """
-    from dbctl.cli.facts import migration_facts
+    from dbctl.cli.facts import outside
     from dbctl.cli.output.views import health as view
     from dbctl.health.model import Status
-    from dbctl.health.report import check_health
+    from dbctl.health.run import Request, check_health
 
-    report = await check_health(await run.target(), migration_facts(run.loaded), tuple(checks or ()))
+    report = await check_health(await run.target(), outside(run.loaded), Request(tuple(checks or ())))
     run.emit(report, view.report)
     run.verdict(report.status.severity < Status(fail_on.upper()).severity, reached=report.reached)
 

@@ -209,7 +209,7 @@ async def _check_backup(run: Invocation, age: str) -> None:
 
 def _age(text: str) -> timedelta:
     from dbctl.errors import UsageError
-    from dbctl.settings.model import parse_duration
+    from dbctl.settings.types import parse_duration
 
     try:
         return timedelta(seconds=float(parse_duration(text)))

@@ -43,7 +43,7 @@ def agrees_to_remove(run: Invocation, planned: Sequence[Verdict]) -> bool:
 
 def seconds_of(option: str, given: str | None, default: float) -> float:
     """A duration of the command line, such as ``26h``; else the settings'. Raises UsageError."""
-    from dbctl.settings.model import parse_duration
+    from dbctl.settings.types import parse_duration
 
     try:
         return default if given is None else float(parse_duration(given))

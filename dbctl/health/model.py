@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+Value = float | str | None
+
 
 class Status(StrEnum):
-    """A check's answer, the best first. UNKNOWN: it could not look. SKIPPED: it does not apply here."""
+    """A check's answer, the best first.
+
+    SKIPPED: it does not apply here. NOT_ENOUGH_DATA: a rate, and no earlier sample to compare with.
+    UNKNOWN: it could not look, which is worse than a warning.
+    """
 
     SKIPPED = "SKIPPED"
     OK = "OK"
+    NOT_ENOUGH_DATA = "NOT_ENOUGH_DATA"
     WARNING = "WARNING"
     UNKNOWN = "UNKNOWN"
     CRITICAL = "CRITICAL"
@@ -25,15 +33,68 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One check's answer: what was measured, against which threshold, and what to do next."""
+    """One check's answer: what was measured, against which thresholds, since when, and what to do next.
 
-    check: str
+    ``unit`` is a word such as ``s``, ``bytes``, ``%``, empty for a count; ``warning`` and ``critical`` are in it
+    too. ``check`` is filled in by the run.
+    """
+
     status: Status
     message: str
-    value: float | str | None = None
-    threshold: float | str | None = None
+    check: str = ""
+    value: Value = None
+    unit: str = ""
+    warning: Value = None
+    critical: Value = None
+    since: datetime | None = None
     objects: tuple[str, ...] = ()
     fix: str = ""
+
+    @property
+    def threshold(self) -> Value:
+        """The one that was crossed, or the next to be crossed."""
+        first, second = self.warning, self.critical
+        return (
+            second
+            if self.status is Status.CRITICAL and second is not None
+            else (second if first is None else first)
+        )
+
+    def record(self) -> dict[str, object]:
+        """What programs are promised of it."""
+        names = ("check", "status", "value", "threshold", "since", "objects", "message", "fix")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object that a check found something about: its name, how bad, and what mends it.
+
+    ``name`` is what people silence by pattern: the quoted, schema-qualified name of a relation, a role, a slot …
+    """
+
+    name: str
+    status: Status
+    note: str = ""
+    value: Value = None
+    since: datetime | None = None
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """A check's answer as a list of objects, so that some of them can be silenced: what is left decides.
+
+    ``kind`` names one object and several, such as ("invalid index", "invalid indexes"); ``otherwise`` is the
+    answer where no object is left.
+    """
+
+    items: tuple[Item, ...]
+    kind: tuple[str, str]
+    otherwise: CheckResult
+    unit: str = ""
+    warning: Value = None
+    critical: Value = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,129 @@
-"""The list of checks: a check is a function from facts to an answer, registered under its name."""
+"""The list of checks: a function that looks and answers, registered under its name with what it reads and needs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pkgutil
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from inspect import getdoc
+from typing import TYPE_CHECKING, Literal
 
 from dbctl.errors import UsageError
-from dbctl.health.facts import Facts
-from dbctl.health.model import CheckResult
+from dbctl.health.model import CheckResult, Findings
 
-Check = Callable[[Facts], CheckResult]
+if TYPE_CHECKING:
+    from dbctl.health.look import Look
 
-_TOPICS = ("server", "migrations", "connections")
+Answer = CheckResult | Findings
+Function = Callable[["Look"], Awaitable[Answer]]
+Profile = Literal["probe", "oncall", "nightly", "deploy"]
+Where = Literal["any", "primary", "standby"]
+Scope = Literal["server", "database"]
+
+_PACKAGE = "dbctl.health.checks"
 _CHECKS: dict[str, Check] = {}
 
 
-def check(function: Check) -> Check:
-    """Register a check; its name is the function's."""
-    _CHECKS[function.__name__] = function
-    return function
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check and what is known of it before it runs.
+
+    ``reads``: views, functions and settings. ``since``: the first server_version_num that has them; an older server is
+    SKIPPED. ``where``: on which kind of server it means something. ``needs``: a predefined role, such as
+    ``pg_monitor``, without which it would see NULLs: UNKNOWN with the GRANT. ``grants``: further SQL for a monitoring
+    role, ``{role}`` being its name, already quoted. ``delta``: it compares two samples. ``scope``: what it says is of
+    the whole server, or of the database that we are connected to.
+    """
+
+    name: str
+    topic: str
+    function: Function
+    profiles: frozenset[Profile]
+    reads: tuple[str, ...]
+    since: int
+    where: Where
+    needs: str
+    grants: tuple[str, ...]
+    delta: bool
+    scope: Scope
+
+    @property
+    def what(self) -> str:
+        """The first line of its docstring."""
+        return self.why.partition("\n")[0]
+
+    @property
+    def why(self) -> str:
+        """What it measures and why it matters: its docstring."""
+        return getdoc(self.function) or ""
 
 
-def chosen(names: tuple[str, ...], skip: tuple[str, ...]) -> list[Check]:
-    """The checks called ``names``, or all, less ``skip``. Raises UsageError for a name that none has."""
-    for topic in _TOPICS:
+def check(
+    *,
+    profiles: Iterable[Profile] = ("oncall",),
+    reads: Iterable[str] = (),
+    since: int = 0,
+    where: Where = "any",
+    needs: str = "",
+    grants: Iterable[str] = (),
+    delta: bool = False,
+    scope: Scope = "server",
+) -> Callable[[Function], Function]:
+    """Register a check; its name is the function's, its topic the module's. ``nightly`` runs all of them.
+
+    No profile but nightly (``profiles=()``) is for what is heavy or takes locks.
+    """
+
+    def register(function: Function) -> Function:
+        name = function.__name__
+        _CHECKS[name] = Check(
+            name=name,
+            topic=function.__module__.rpartition(".")[2],
+            function=function,
+            profiles=frozenset(profiles) | {"nightly"},
+            reads=tuple(reads),
+            since=since,
+            where=where,
+            needs=needs,
+            grants=tuple(grants),
+            delta=delta,
+            scope=scope,
+        )
+        return function
+
+    return register
+
+
+@cache
+def all_checks() -> dict[str, Check]:
+    """Every check by its name, in the order of topics and of the functions in them."""
+    package = import_module(_PACKAGE)
+    for topic in sorted(module.name for module in pkgutil.iter_modules(package.__path__)):
         # Importing a topic registers its checks.
-        import_module(f"dbctl.health.checks.{topic}")
-    for name in (*names, *skip):
-        if name not in _CHECKS:
-            raise UsageError(f"no check {name!r}", hint=f"there are: {', '.join(_CHECKS)}")
-    return [function for name, function in _CHECKS.items() if name in (names or _CHECKS) and name not in skip]
+        import_module(f"{_PACKAGE}.{topic}")
+    return _CHECKS
+
+
+def chosen(names: Iterable[str], skip: Iterable[str], profile: Profile = "oncall") -> list[Check]:
+    """The checks (or whole topics) called ``names``, or those of the profile, less ``skip``.
+
+    Raises UsageError for a name that none has.
+    """
+    named, skipped = _meant(names), _meant(skip)
+    wanted = [
+        one for one in all_checks().values() if (one.name in named if named else profile in one.profiles)
+    ]
+    return [one for one in wanted if one.name not in skipped]
+
+
+def _meant(words: Iterable[str]) -> set[str]:
+    """The names of the checks that the words mean: a check goes before a topic of the same name."""
+    checks, found = all_checks(), set[str]()
+    for word in words:
+        meant = {word} & checks.keys() or {one.name for one in checks.values() if one.topic == word}
+        if not meant:
+            raise UsageError(f"no check {word!r}", hint=f"there are: {', '.join(checks)}")
+        found |= meant
+    return found

@@ -1,10 +1,10 @@
 """Environments and their settings: files, process environment and command line in one typed value."""
 
+from dbctl.settings.health import HealthSettings
 from dbctl.settings.load import Loaded, environments, find_configs, load_settings
 from dbctl.settings.model import (
     BackupSettings,
     DatabaseSettings,
-    HealthSettings,
     MigrateSettings,
     PoolSettings,
     Settings,

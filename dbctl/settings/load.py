@@ -15,7 +15,8 @@ from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as PydanticSettingsError
 
 from dbctl.errors import SettingsError
-from dbctl.settings.model import Section, Settings
+from dbctl.settings.model import Settings
+from dbctl.settings.types import Section
 
 DEFAULT_ENVIRONMENT = "local"
 _PROCESS = "process environment"

@@ -8,7 +8,9 @@ def test_a_healthy_database_is_exit_0(dbctl):
     report = result.json()
     assert result.code == 0
     assert report["status"] == "OK"
-    assert set(report["checks"][0]) == {"check", "status", "message", "value", "threshold", "objects", "fix"}
+    assert set(report["checks"][0]) == {
+        "check", "status", "value", "threshold", "since", "objects", "message", "fix",
+    }  # fmt: skip
 
 
 def test_a_finding_is_exit_1_from_the_level_that_is_asked_for(dbctl):

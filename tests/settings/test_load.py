@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from dbctl.errors import SettingsError
 from dbctl.settings import find_configs, load_settings
 from dbctl.settings.load import known_keys
-from dbctl.settings.model import parse_duration
 from dbctl.settings.show import list_environments, list_settings
+from dbctl.settings.types import parse_duration
 from tests.fixtures.database import ROOT
 
 URL = "postgresql://ada:s3cret@db.example/app"

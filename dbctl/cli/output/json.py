@@ -18,6 +18,9 @@ _CONTROLS = re.compile("[\x7f-\x9f]")
 
 def plain(value: Any) -> Any:
     """``value`` in JSON's own types: dataclasses as objects, times in RFC 3339 and UTC, paths as text."""
+    if hasattr(value, "record"):
+        # It says itself what of it is promised.
+        value = value.record()
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, datetime):

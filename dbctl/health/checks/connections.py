@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
-from dbctl.health.facts import Facts
-from dbctl.health.model import CheckResult, Status
+from dbctl.health.look import Look
+from dbctl.health.model import CheckResult
 from dbctl.health.registry import check
+from dbctl.health.results import critical, judged, ok
+
+# Every login role may read it: of others' sessions pg_stat_activity hides the type from roles without
+# pg_read_all_stats, while numbackends counts everybody.
+_SLOTS = """
+SELECT (SELECT sum(numbackends) FROM pg_stat_database)::int AS backends,
+       current_setting('max_connections')::int
+         - current_setting('superuser_reserved_connections')::int
+         - coalesce(current_setting('reserved_connections', true), '0')::int AS usable
+"""
 
 
-@check
-def connections(facts: Facts) -> CheckResult:
-    """Connections of all databases against the limit, reserved slots subtracted (pg_stat_database)."""
-    share, settings = facts.backends / facts.usable, facts.settings
-    status = Status.OK
-    if share >= settings.connections_warning:
-        status = Status.CRITICAL if share >= settings.connections_critical else Status.WARNING
-    return CheckResult(
-        "connections",
-        status,
-        f"{facts.backends} of {facts.usable} usable connections are taken ({share:.0%})",
-        value=round(share, 4),
-        threshold=settings.connections_warning,
-        fix=""
-        if status is Status.OK
-        else "see who holds them in pg_stat_activity; lower pool.size or add a pooler",
+@check(profiles=("oncall", "deploy"), reads=("pg_stat_database.numbackends", "max_connections"))
+async def connections(look: Look) -> CheckResult:
+    """Connections of all databases against the limit, less the slots that are reserved for superusers and the like.
+
+    Once they are gone, nobody gets in: neither the application nor who would see to it.
+    """
+    slots, settings = await look.one(_SLOTS), look.settings
+    share = slots["backends"] / slots["usable"]
+    return judged(
+        round(share, 4),
+        f"{slots['backends']} of {slots['usable']} usable connections are taken ({share:.0%})",
+        warning=settings.connections_warning,
+        critical=settings.connections_critical,
+        fix="see who holds them in pg_stat_activity; lower pool.size or add a pooler",
     )
 
 
-@check
-def pool(facts: Facts) -> CheckResult:
+@check(profiles=("oncall", "deploy"), reads=("pool.size", "pool.max_overflow", "max_connections"))
+async def pool(look: Look) -> CheckResult:
     """Whether one process's full pool fits into the usable connections."""
-    size = facts.pool.size + facts.pool.max_overflow
-    fits = size <= facts.usable
-    return CheckResult(
-        "pool",
-        Status.OK if fits else Status.CRITICAL,
-        f"a process takes up to {size} connections ({facts.pool.size} + {facts.pool.max_overflow} overflow):"
-        f" {facts.usable // size} processes fit",
-        value=size,
-        threshold=facts.usable,
-        fix="" if fits else "lower pool.size and pool.max_overflow",
+    size, usable = look.pool.size + look.pool.max_overflow, (await look.one(_SLOTS))["usable"]
+    message = (
+        f"a process takes up to {size} connections ({look.pool.size} + {look.pool.max_overflow} overflow):"
+        f" {usable // size} processes fit"
     )
+    if size <= usable:
+        return ok(message, size, critical=usable)
+    return critical(message, size, critical=usable, fix="lower pool.size and pool.max_overflow")

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dbctl.health.facts import Facts
-from dbctl.health.model import CheckResult, Revisions, Status
+from dbctl.health.look import Look
+from dbctl.health.model import CheckResult, MigrationFacts, Revisions
 from dbctl.health.registry import check
-from dbctl.postgres.alembic_version import VersionTable
+from dbctl.health.results import ok, skipped, unknown, warning
+from dbctl.postgres.alembic_version import VersionTable, read_versions
 
 
-@check
-def migrations(facts: Facts) -> CheckResult:
+@check(profiles=("oncall", "deploy"), reads=("alembic_version", "the revision files"), scope="database")
+async def migrations(look: Look) -> CheckResult:
     """The version tables of the database against the heads of the revision files."""
-    revisions = facts.migrations.revisions
-    if revisions is None:
-        return _not_read(facts.migrations.problem)
-    tables = _of_project(facts.version_tables, revisions)
+    facts = look.outside.migrations()
+    if facts.revisions is None:
+        return _not_read(facts)
+    tables = _of_project(await read_versions(look.connection), facts.revisions)
     unreadable = [f"{table.schema}.{table.name}" for table in tables if table.revisions is None]
     if unreadable:
-        fix = f"as its owner: GRANT SELECT ON {unreadable[0]} TO {facts.role}"
-        return CheckResult("migrations", Status.UNKNOWN, f"may not read {unreadable[0]}", fix=fix)
-    return _compare(sorted({revision for table in tables for revision in table.revisions or ()}), revisions)
+        grant = f"GRANT SELECT ON {unreadable[0]} TO {look.server.quoted_role}"
+        return unknown(f"may not read {unreadable[0]}", grant=grant)
+    return _compare(
+        sorted({revision for table in tables for revision in table.revisions or ()}), facts.revisions
+    )
 
 
 def _of_project(tables: Sequence[VersionTable], revisions: Revisions) -> Sequence[VersionTable]:
@@ -33,24 +36,21 @@ def _of_project(tables: Sequence[VersionTable], revisions: Revisions) -> Sequenc
     return known or named
 
 
-def _not_read(problem: str) -> CheckResult:
-    if not problem:
-        return CheckResult(
-            "migrations", Status.SKIPPED, "not an Alembic project: migrate.config is not there"
-        )
-    return CheckResult("migrations", Status.UNKNOWN, problem, fix="see `dbctl migrate history`")
+def _not_read(facts: MigrationFacts) -> CheckResult:
+    if not facts.problem:
+        return skipped("not an Alembic project: migrate.config is not there")
+    return unknown(facts.problem, fix="see `dbctl migrate history`")
 
 
 def _compare(applied: Sequence[str], revisions: Revisions) -> CheckResult:
     value, heads = ", ".join(applied) or "base", ", ".join(revisions.heads)
     # By what is lacking, not by the heads: a revision that another depends on leaves the version table.
-    pending, unknown = revisions.pending(applied), revisions.unknown(applied)
-    status, message, fix = Status.WARNING, "", ""
-    if unknown:
-        message = f"the database has revisions that the code does not: {', '.join(unknown)}"
+    pending, unknown_ones = revisions.pending(applied), revisions.unknown(applied)
+    if unknown_ones:
+        message = f"the database has revisions that the code does not: {', '.join(unknown_ones)}"
         fix = "deploy the code that has them, or see `dbctl migrate status`"
-    elif pending:
-        message, fix = f"at {value}, {len(pending)} to apply up to {heads}", "dbctl migrate up"
-    else:
-        status, message = Status.OK, f"at head: {value}"
-    return CheckResult("migrations", status, message, value=value, threshold=heads, fix=fix)
+        return warning(message, value, warning=heads, fix=fix)
+    if pending:
+        message = f"at {value}, {len(pending)} to apply up to {heads}"
+        return warning(message, value, warning=heads, fix="dbctl migrate up")
+    return ok(f"at head: {value}", value, warning=heads)

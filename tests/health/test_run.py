@@ -9,39 +9,29 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from dbctl.database import ConnInfo, Target
-from dbctl.database.password import password_source
+from dbctl.database import ConnInfo
 from dbctl.errors import UsageError
+from dbctl.health.look import Outside
 from dbctl.health.model import MigrationFacts, Status
-from dbctl.health.report import check_health
+from dbctl.health.run import check_health
 from dbctl.migrate.graph import Graph
 from dbctl.migrate.model import Revision
 from dbctl.postgres.binaries import find_servers
 from dbctl.postgres.scratch import scratch_server
-from dbctl.settings import load_settings
-from tests.fixtures.cli import url_of
 from tests.fixtures.database import execute
+from tests.fixtures.health import health, target
 
 NAMES = ("0001_users", "0002_trigrams", "0003_users_search", "0004_later")
 
 
-def code_at(count: int) -> MigrationFacts:
+def code_at(count: int) -> Outside:
     """The facts of a project that has the first ``count`` revisions."""
     chain = zip(NAMES[:count], [(), *((name,) for name in NAMES)], strict=False)
-    return MigrationFacts(Graph(Revision(name, down, (), (), "", Path(name)) for name, down in chain))
+    graph = Graph(Revision(name, down, (), (), "", Path(name)) for name, down in chain)
+    return Outside(migrations=lambda: MigrationFacts(graph))
 
 
 HEAD = code_at(3)
-
-
-def target(conninfo: ConnInfo, **settings) -> Target:
-    loaded = load_settings(environ={"DATABASE_URL": url_of(conninfo)}, overrides=settings)
-    return Target("test", conninfo, loaded, password_source(conninfo, loaded.settings.database))
-
-
-async def answers(conninfo, facts=HEAD, names=(), **settings):
-    report = await check_health(target(conninfo, **settings), facts, names)
-    return {one.check: one for one in report.checks}
 
 
 async def test_a_healthy_database_gives_no_alarm(conninfo):
@@ -64,7 +54,7 @@ async def test_the_worst_comes_first_and_names_the_next_step(conninfo):
 
 
 async def test_a_database_ahead_of_the_code_is_said(conninfo):
-    found = (await answers(conninfo, code_at(1)))["migrations"]
+    found = (await health(conninfo, outside=code_at(1)))["migrations"]
     assert found.status is Status.WARNING
     assert "0003_users_search" in found.message
 
@@ -75,19 +65,19 @@ async def test_another_projects_version_table_is_not_taken_for_ours(conninfo):
         "CREATE TABLE other_versions (version_num text)",
         "INSERT INTO other_versions VALUES ('zzz')",
     )
-    assert (await answers(conninfo))["migrations"].status is Status.OK
+    assert (await health(conninfo, outside=HEAD))["migrations"].status is Status.OK
 
 
 async def test_a_copy_of_the_version_table_does_not_hide_an_unknown_revision(conninfo):
     copy = "CREATE TABLE alembic_version_bak AS SELECT * FROM alembic_version"
     execute(conninfo, copy, "UPDATE alembic_version SET version_num = 'zzz'")
-    found = (await answers(conninfo))["migrations"]
+    found = (await health(conninfo, outside=HEAD))["migrations"]
     assert found.status is Status.WARNING
     assert "zzz" in found.message
 
 
 async def test_an_unmigrated_database_is_at_base(empty_conninfo):
-    assert (await answers(empty_conninfo))["migrations"].value == "base"
+    assert (await health(empty_conninfo, outside=HEAD))["migrations"].value == "base"
 
 
 async def test_a_version_table_that_may_not_be_read_is_unknown_not_ok(conninfo):
@@ -95,7 +85,7 @@ async def test_a_version_table_that_may_not_be_read_is_unknown_not_ok(conninfo):
     execute(conninfo, f"CREATE ROLE {role} LOGIN PASSWORD 'letters'")
     try:
         reader = ConnInfo({**conninfo.keywords, "user": role}, "letters")
-        found = (await answers(reader))["migrations"]
+        found = (await health(reader, outside=HEAD))["migrations"]
     finally:
         execute(conninfo, f"DROP ROLE {role}")
     assert found.status is Status.UNKNOWN
@@ -103,24 +93,24 @@ async def test_a_version_table_that_may_not_be_read_is_unknown_not_ok(conninfo):
 
 
 async def test_no_alembic_project_is_skipped_not_ok(conninfo):
-    found = (await answers(conninfo, MigrationFacts(None)))["migrations"]
+    found = (await health(conninfo))["migrations"]
     assert found.status is Status.SKIPPED
 
 
 async def test_slow_answers_are_a_warning(conninfo):
-    found = (await answers(conninfo, health={"latency_warning": 0}))["reachable"]
+    found = (await health(conninfo, health={"latency_warning": 0}))["reachable"]
     assert found.status is Status.WARNING
-    assert found.value > 0
+    assert isinstance(found.value, float)
 
 
 async def test_full_connections_are_critical_and_counted_without_reserved_slots():
     with scratch_server(options={"max_connections": "10", "superuser_reserved_connections": "3"}) as server:
         conninfo = ConnInfo(server.params)
         with closing(psycopg2.connect(**server.params)):
-            few = (await answers(conninfo, pool={"size": 1, "max_overflow": 0}))["connections"]
+            few = (await health(conninfo, pool={"size": 1, "max_overflow": 0}))["connections"]
         held = [psycopg2.connect(**server.params) for _ in range(6)]
         try:
-            full = (await answers(conninfo, pool={"size": 1, "max_overflow": 0}))["connections"]
+            full = (await health(conninfo, pool={"size": 1, "max_overflow": 0}))["connections"]
         finally:
             for connection in held:
                 connection.close()
@@ -130,21 +120,21 @@ async def test_full_connections_are_critical_and_counted_without_reserved_slots(
 
 
 async def test_a_pool_larger_than_the_server_is_critical(conninfo):
-    found = (await answers(conninfo, pool={"size": 900}))["pool"]
+    found = (await health(conninfo, pool={"size": 900}))["pool"]
     assert found.status is Status.CRITICAL
     assert "pool.size" in found.fix
 
 
 async def test_a_read_only_primary_is_critical(conninfo):
     execute(conninfo, f'ALTER DATABASE "{conninfo.database}" SET default_transaction_read_only = on')
-    found = (await answers(conninfo))["role"]
+    found = (await health(conninfo))["role"]
     assert found.status is Status.CRITICAL
     assert "default_transaction_read_only" in found.fix
 
 
 async def test_an_unencrypted_tcp_connection_is_a_warning():
     with scratch_server(options={"listen_addresses": "127.0.0.1"}) as server:
-        found = (await answers(ConnInfo({**server.params, "host": "127.0.0.1"})))["tls"]
+        found = (await health(ConnInfo({**server.params, "host": "127.0.0.1"})))["tls"]
     assert found.status is Status.WARNING
 
 
@@ -157,15 +147,15 @@ async def test_a_dead_database_gives_a_report_that_says_so():
 
 
 async def test_checks_can_be_chosen_and_skipped(conninfo):
-    assert set(await answers(conninfo, names=("tls", "role"))) == {"tls", "role"}
-    assert "tls" not in await answers(conninfo, health={"skip": ("tls",)})
+    assert set(await health(conninfo, "tls", "role")) == {"tls", "role"}
+    assert "tls" not in await health(conninfo, health={"skip": ("tls",)})
     with pytest.raises(UsageError, match="no check 'tsl'"):
-        await answers(conninfo, names=("tsl",))
+        await health(conninfo, "tsl")
 
 
 @pytest.mark.parametrize("major", [one.major for one in find_servers()])
 async def test_other_versions_of_postgresql_answer_every_check(major):
     with scratch_server(major) as server:
-        found = await answers(ConnInfo(server.params))
-    assert found["version"].value.startswith(str(major))
+        found = await health(ConnInfo(server.params), outside=HEAD)
+    assert str(found["version"].value).startswith(str(major))
     assert {one.status for one in found.values()} <= {Status.OK, Status.WARNING}
