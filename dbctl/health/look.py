@@ -86,6 +86,10 @@ class Outside:
     migrations: Callable[[], MigrationFacts] = lambda: MigrationFacts(None)
 
 
+async def _nothing() -> None:
+    """No transaction to end."""
+
+
 @dataclass(slots=True)
 class Look:
     """What a check gets.
@@ -93,7 +97,7 @@ class Look:
     Questions are SQL with ``:name`` parameters; what is to have a schema in its name is printed by
     ``oid::regclass::text``, as the search path is pg_catalog alone. The same question is asked once a run, whoever asks.
     Errors of the server are not for checks to catch: the run turns them into UNKNOWN with the grant, the lock or the
-    deadline.
+    deadline. ``release`` ends the transaction and begins another one, for who takes a lock on each of many objects.
     """
 
     connection: AsyncConnection
@@ -103,6 +107,7 @@ class Look:
     outside: Outside = field(default_factory=Outside)
     samples: Samples = field(default_factory=Samples)
     round_trip_seconds: float = 0.0
+    release: Callable[[], Awaitable[None]] = _nothing
     _answers: dict[str, tuple[Row, ...] | Exception] = field(default_factory=dict)
 
     @property

@@ -118,6 +118,7 @@ class _Run:
             self.outside,
             self.samples,
             round_trip_seconds=seconds,
+            release=self._release,
         )
 
     async def _first(self, question: str) -> Row:
@@ -160,6 +161,10 @@ class _Run:
             self.connection, statement_seconds=health.check_timeout, lock_seconds=health.lock_timeout
         )
         self.begun = True
+
+    async def _release(self) -> None:
+        await self._roll_back()
+        await self._begin()
 
     async def _roll_back(self) -> None:
         await end_bounded(self.connection)

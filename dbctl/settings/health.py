@@ -4,7 +4,58 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from dbctl.settings.types import Names, Seconds, Section, Share
+from dbctl.settings.types import Bytes, Names, Seconds, Section, Share
+
+
+class VacuumSettings(Section):
+    """Wraparound, dead rows and the planner's statistics."""
+
+    wraparound_warning: Share = Field(0.4, description="of the 2^31 ids that PostgreSQL has")
+    wraparound_critical: Share = 0.75
+    dead_rows: int = Field(10_000, ge=1, description="a table with fewer dead rows is well")
+    dead_share: Share = Field(0.2, description="of a table's rows")
+    stale_rows: int = Field(10_000, ge=1, description="a table with fewer changes is well")
+    stale_factor: float = Field(3, ge=1, description="times what makes autovacuum analyze it")
+
+
+class SequenceSettings(Section):
+    """How much of its numbers a sequence, or the column that it fills, may have used up."""
+
+    warning: Share = 0.75
+    critical: Share = 0.9
+
+
+class IndexSettings(Section):
+    """Which indexes are not worth a finding."""
+
+    unused_bytes: Bytes = Field(10 << 20, description="an unused index of fewer bytes is well")
+    unused_days: float = Field(14, gt=0, description="how long the server must have counted before it tells")
+
+
+class BloatSettings(Section):
+    """How much of a table or index may be room that nothing fills."""
+
+    bytes: Bytes = Field(20 << 20, description="less wasted room is well")
+    share: Share = 0.5
+
+
+class CacheSettings(Section):
+    """Rates between two samples."""
+
+    hit_warning: Share = Field(
+        0.9, description="of the blocks asked for; fewer found in shared_buffers is slow"
+    )
+    hit_blocks: int = Field(
+        10_000, ge=1, description="blocks read per second, below which the ratio says nothing"
+    )
+    temp_warning: Bytes = Field(10 << 20, description="bytes of temporary files a second")
+
+
+class QuerySettings(Section):
+    """What pg_stat_statements counts between two samples."""
+
+    share_warning: Share = Field(0.5, description="of the time of all statements, spent on one of them")
+    busy: float = Field(0.5, gt=0, description="seconds of work a second, below which a share says nothing")
 
 
 class HealthSettings(Section):
@@ -17,3 +68,9 @@ class HealthSettings(Section):
     latency_warning: Seconds = 0.5
     connections_warning: Share = 0.8
     connections_critical: Share = 0.9
+    vacuum: VacuumSettings = VacuumSettings()
+    sequences: SequenceSettings = SequenceSettings()
+    indexes: IndexSettings = IndexSettings()
+    bloat: BloatSettings = BloatSettings()
+    cache: CacheSettings = CacheSettings()
+    queries: QuerySettings = QuerySettings()
