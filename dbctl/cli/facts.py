@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dbctl.errors import SettingsError
+import re
+
+from dbctl.cli.command import Invocation
+from dbctl.database import Target
+from dbctl.errors import DbctlError, SettingsError
 from dbctl.health.look import Outside
-from dbctl.health.model import MigrationFacts
+from dbctl.health.model import BackupFacts, MigrationFacts, Status
+from dbctl.migrate.model import Revision
 from dbctl.settings import Loaded
 
 
-def outside(loaded: Loaded) -> Outside:
+def outside(run: Invocation, target: Target) -> Outside:
     """What the checks may ask of the rooms beside theirs; read when they do."""
-    return Outside(migrations=lambda: migration_facts(loaded))
+    return Outside(migrations=lambda: migration_facts(run.loaded), backups=lambda: backup_facts(run, target))
 
 
 def migration_facts(loaded: Loaded) -> MigrationFacts:
@@ -22,6 +27,43 @@ def migration_facts(loaded: Loaded) -> MigrationFacts:
     if not config.exists():
         return MigrationFacts(None)
     try:
-        return MigrationFacts(read_graph(read_project(config)))
+        graph = read_graph(read_project(config))
     except SettingsError as error:
         return MigrationFacts(None, str(error))
+    return MigrationFacts(graph, maker=lambda name: _last_with(graph.revisions, name))
+
+
+def backup_facts(run: Invocation, target: Target) -> BackupFacts:
+    """The newest good backup of the database, from the manifests in the storage."""
+    from datetime import UTC, datetime
+
+    from dbctl.backup.freshness import check_freshness
+    from dbctl.cli.storage import open_folder
+
+    settings, place = run.loaded.settings.backup, str(run.loaded.settings.backup.target)
+    limits = {"max_age": settings.max_age, "max_unproven": settings.max_unproven}
+    try:
+        report = check_freshness(open_folder(run), run.loaded.environment, datetime.now(UTC), **limits)
+    except DbctlError as error:
+        return BackupFacts(Status.UNKNOWN, "", place, 0, problem=str(error))
+    ours = [one for one in report.databases if one.database == target.conninfo.database]
+    expected = run.loaded.settings.protected
+    if not ours:
+        return BackupFacts(Status.UNKNOWN, "", place, 0, expected=expected)
+    worst = max(ours, key=lambda one: one.level.severity)
+    return BackupFacts(
+        Status(worst.level.upper()),
+        worst.problem or f"the newest good one of {worst.good} is {worst.newest_id}",
+        place,
+        worst.good,
+        worst.age_seconds,
+        settings.max_age or None,
+        expected,
+    )
+
+
+def _last_with(revisions: tuple[Revision, ...], name: str) -> str:
+    """The last revision whose file has the name as a word."""
+    word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+    texts = ((one.id, one.path.read_text(errors="replace")) for one in reversed(revisions))
+    return next((id_ for id_, text in texts if word.search(text)), "")

@@ -38,7 +38,8 @@ async def health(
     from dbctl.health.model import Status
     from dbctl.health.run import Request, check_health
 
-    report = await check_health(await run.target(), outside(run.loaded), Request(tuple(checks or ())))
+    target = await run.target()
+    report = await check_health(target, outside(run, target), Request(tuple(checks or ())))
     run.emit(report, view.report)
     run.verdict(report.status.severity < Status(fail_on.upper()).severity, reached=report.reached)
 

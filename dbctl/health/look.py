@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dbctl.health.model import MigrationFacts
+from dbctl.health.model import BackupFacts, MigrationFacts
 from dbctl.health.samples import Moved, Row, Sample, Samples
 from dbctl.postgres.identifiers import quote_identifier
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from dbctl.settings import HealthSettings, PoolSettings
+
+T = TypeVar("T")
 
 # Every login role may read all of it.
 SERVER = """
@@ -84,6 +86,7 @@ class Outside:
     """What is known beside the server, each read only if a check asks for it: no room imports another."""
 
     migrations: Callable[[], MigrationFacts] = lambda: MigrationFacts(None)
+    backups: Callable[[], BackupFacts | None] = lambda: None
 
 
 async def _nothing() -> None:
@@ -109,6 +112,7 @@ class Look:
     round_trip_seconds: float = 0.0
     release: Callable[[], Awaitable[None]] = _nothing
     _answers: dict[str, tuple[Row, ...] | Exception] = field(default_factory=dict)
+    _facts: dict[object, Any] = field(default_factory=dict)
 
     @property
     def version(self) -> int:
@@ -132,6 +136,13 @@ class Look:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    async def facts(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """What a reader of the floor below tells, once a run."""
+        if read not in self._facts:
+            self._facts[read] = await read(self.connection)
+        facts: T = self._facts[read]
+        return facts
 
     async def one(self, question: str, **bound: Any) -> Row:
         """The only row of the answer, such as of aggregates. Raises LookupError where there is none, or more."""
@@ -164,11 +175,18 @@ class Look:
     def forget(self) -> None:
         """Forget the answers: the next sample is about to be taken."""
         self._answers.clear()
+        self._facts.clear()
 
     async def _ask(self, question: str, bound: dict[str, Any]) -> tuple[Row, ...]:
         from sqlalchemy import text
 
         return tuple(dict(row) for row in (await self.connection.execute(text(question), bound)).mappings())
+
+
+def made_by(look: Look, name: str) -> str:
+    """`` by revision 0007_orders``, where the project's last file that has the name is that one's; else nothing."""
+    revision = look.outside.migrations().maker(name)
+    return f" by revision {revision}" if revision else ""
 
 
 async def read_server(ask: Callable[[str], Awaitable[Row]]) -> Server:

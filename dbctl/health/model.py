@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -127,4 +127,23 @@ class MigrationFacts:
     """The project's revisions. None: this is no Alembic project or, with a ``problem``, they can't be read."""
 
     revisions: Revisions | None
+    problem: str = ""
+    maker: Callable[[str], str] = lambda _: ""
+    """The last revision whose file has the word, such as an index's name; "" where none has."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFacts:
+    """The newest good backup of the database, as the storage tells. Seconds; None: there is none.
+
+    ``place`` is where they lie; ``expected``: the environment is one that must have some.
+    """
+
+    status: Status
+    message: str
+    place: str
+    number: int
+    age_seconds: float | None = None
+    limit_seconds: float | None = None
+    expected: bool = False
     problem: str = ""

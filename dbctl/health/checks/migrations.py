@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dbctl.health.look import Look
 from dbctl.health.model import CheckResult, MigrationFacts, Revisions
 from dbctl.health.registry import check
-from dbctl.health.results import ok, skipped, unknown, warning
+from dbctl.health.results import critical, ok, skipped, unknown, warning
 from dbctl.postgres.alembic_version import VersionTable, read_versions
 
 
@@ -44,6 +44,9 @@ def _not_read(facts: MigrationFacts) -> CheckResult:
 
 def _compare(applied: Sequence[str], revisions: Revisions) -> CheckResult:
     value, heads = ", ".join(applied) or "base", ", ".join(revisions.heads)
+    if len(revisions.heads) > 1:
+        message = f"the code has {len(revisions.heads)} heads: {heads}"
+        return warning(message, value, warning=1, fix="alembic merge heads")
     # By what is lacking, not by the heads: a revision that another depends on leaves the version table.
     pending, unknown_ones = revisions.pending(applied), revisions.unknown(applied)
     if unknown_ones:
@@ -53,4 +56,9 @@ def _compare(applied: Sequence[str], revisions: Revisions) -> CheckResult:
     if pending:
         message = f"at {value}, {len(pending)} to apply up to {heads}"
         return warning(message, value, warning=heads, fix="dbctl migrate up")
+    if extra := [one for one in applied if one not in revisions.heads]:
+        table = "the version table has several rows"
+        message = f"{table}: {value}, though {heads} is built on {', '.join(extra)}"
+        fix = f"as its owner: DELETE FROM alembic_version WHERE version_num = '{extra[0]}'"  # noqa: S608 - to be read
+        return critical(message, value, warning=heads, fix=fix)
     return ok(f"at head: {value}", value, warning=heads)

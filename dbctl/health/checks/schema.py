@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dbctl.health.look import Look
+from dbctl.health.look import Look, made_by
 from dbctl.health.model import Findings, Item, Status
 from dbctl.health.registry import check
 from dbctl.health.results import findings, ok
@@ -25,7 +25,7 @@ SELECT c.oid::regclass::text AS name,
 """  # noqa: S608 - a constant
 # conenforced is new in 18: what is not enforced is not validated either, and is meant so.
 _NOT_VALID = """
-SELECT k.conrelid::regclass::text AS "table", quote_ident(k.conname) AS name, k.contype = 'f' AS foreign_key
+SELECT k.conrelid::regclass::text AS "table", quote_ident(k.conname) AS name, k.conname::text AS bare
   FROM pg_constraint AS k
  WHERE NOT k.convalidated AND k.conparentid = 0 AND k.conrelid <> 0
    AND coalesce((to_jsonb(k) ->> 'conenforced')::bool, true)
@@ -96,6 +96,7 @@ async def constraints_not_valid(look: Look) -> Findings:
         Item(
             f"{row['name']} on {row['table']}",
             Status.WARNING,
+            made_by(look, row["bare"]).strip(),
             fix=f"ALTER TABLE {row['table']} VALIDATE CONSTRAINT {row['name']}",
         )
         for row in await look.rows(_NOT_VALID)

@@ -12,6 +12,7 @@ from dbctl.health.samples import Row
 
 # Of the 2^31 transactions that an id can tell apart.
 _IDS = 2_147_483_648
+_TIME_SECONDS = 600
 
 _AGES = """
     SELECT datname AS name, age(datfrozenxid) AS transactions, mxid_age(datminmxid) AS multixacts
@@ -147,7 +148,7 @@ async def stale_statistics(look: Look) -> Findings:
     items = [
         Item(row["name"], Status.WARNING, _staleness(row), row["changed"], fix=f"ANALYZE {row['name']}")
         for row in await _upkeep(look)
-        if row["changed"] >= max(least, factor * row["analyze_due"])
+        if row["changed"] >= max(least, factor * row["analyze_due"]) and _had_its_time(row, look)
     ]
     return findings(
         sorted(items, key=lambda item: -float(item.value or 0)),
@@ -185,6 +186,12 @@ def _dead(row: Row) -> Item:
         row["vacuumed"],
         fix,
     )
+
+
+def _had_its_time(row: Row, look: Look) -> bool:
+    """Whether autovacuum could have analyzed it since; what one session changed is counted after its ANALYZE even."""
+    analyzed = row["analyzed"]
+    return analyzed is None or (look.now - analyzed).total_seconds() > _TIME_SECONDS
 
 
 def _staleness(row: Row) -> str:
