@@ -2,9 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from dbctl.settings.types import Bytes, Names, Seconds, Section, Share
+
+
+class TransactionSettings(Section):
+    """How old a transaction may get."""
+
+    idle_warning: Seconds = Field(60, description="idle in transaction")
+    idle_critical: Seconds = 900
+    long_warning: Seconds = Field(300, description="a statement, or a transaction at work")
+    long_critical: Seconds = 6 * 3600
+    prepared_warning: Seconds = Field(1, description="a prepared transaction that nobody ends")
+    prepared_critical: Seconds = 300
+    horizon_warning: int = Field(
+        1_000_000, ge=1, description="transactions whose dead rows nobody may remove"
+    )
+    horizon_critical: int = Field(50_000_000, ge=1)
+
+
+class LockSettings(Section):
+    """How long a session may wait for a lock, and how full the table of locks may be."""
+
+    wait_warning: Seconds = 1
+    wait_critical: Seconds = 30
+    table_warning: Share = 0.5
+    table_critical: Share = 0.8
+
+
+class ServerSettings(Section):
+    """The server itself."""
+
+    expect: Literal["primary", "standby"] = Field("primary", description="what it is meant to be")
+    clock_warning: Seconds = Field(2, description="between the server's clock and ours")
+    clock_critical: Seconds = 30
+    crash_seconds: Seconds = Field(86_400, description="how long a crash is spoken of")
+    limit_warning: Share = Field(0.8, description="of a role's or database's own CONNECTION LIMIT")
+    rollback_warning: Share = Field(0.2, description="of the transactions between two samples")
 
 
 class VacuumSettings(Section):
@@ -68,6 +105,9 @@ class HealthSettings(Section):
     latency_warning: Seconds = 0.5
     connections_warning: Share = 0.8
     connections_critical: Share = 0.9
+    server: ServerSettings = ServerSettings()
+    transactions: TransactionSettings = TransactionSettings()
+    locks: LockSettings = LockSettings()
     vacuum: VacuumSettings = VacuumSettings()
     sequences: SequenceSettings = SequenceSettings()
     indexes: IndexSettings = IndexSettings()

@@ -10,6 +10,7 @@ from dbctl.database import ConnInfo
 from dbctl.health.model import Status
 from dbctl.postgres.binaries import find_servers
 from dbctl.postgres.scratch import scratch_server
+from tests.faults.test_sessions import SANE
 from tests.fixtures.database import execute, made_database
 from tests.fixtures.health import health
 
@@ -19,7 +20,10 @@ LARGE = "INSERT INTO t SELECT g, repeat('x', 1000) FROM generate_series(1, 30000
 @pytest.fixture(scope="module", params=[one.major for one in find_servers()])
 def here(request) -> Iterator[ConnInfo]:
     """A database of each major with a sequence, a large table and three roles."""
-    with scratch_server(request.param) as server, made_database(ConnInfo(server.params)) as made:
+    with (
+        scratch_server(request.param, options=SANE) as server,
+        made_database(ConnInfo(server.params)) as made,
+    ):
         execute(
             made,
             "CREATE ROLE watcher LOGIN IN ROLE pg_monitor",
@@ -38,7 +42,7 @@ def as_role(conninfo: ConnInfo, role: str) -> ConnInfo:
 @pytest.mark.parametrize("role", ["postgres", "watcher", "nobody"])
 async def test_every_check_has_an_answer_on_every_version_and_no_alarm_on_a_healthy_database(here, role):
     answers = await health(as_role(here, role), profile="nightly")
-    assert len(answers) > 30
+    assert len(answers) > 40
     assert {one.check for one in answers.values() if "a bug of this check" in one.message} == set()
     assert {one.check for one in answers.values() if "this server lacks" in one.message} == set()
     bad = {Status.WARNING, Status.CRITICAL}

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import time
+from datetime import date
+
 from dbctl.health.look import Look
 from dbctl.health.model import CheckResult
 from dbctl.health.registry import check
-from dbctl.health.results import critical, judged, ok, warning
+from dbctl.health.results import critical, judged, ok, unknown, warning
+from dbctl.health.words import lasting
 
-# The first version that still gets fixes, on the day this was written (PostgreSQL's versioning policy).
-_OLDEST_SUPPORTED = 14
+# The day of each major version's last release (postgresql.org/support/versioning).
+_LAST_FIXES = {
+    13: date(2025, 11, 13),
+    14: date(2026, 11, 12),
+    15: date(2027, 11, 11),
+    16: date(2028, 11, 9),
+    17: date(2029, 11, 8),
+    18: date(2030, 11, 14),
+}
 _MAJOR = 10000
+# After a crash the postmaster, which lives on, starts its helpers anew.
+_CRASHED_SECONDS = 5
+_HELPERS = """
+SELECT extract(epoch FROM backend_start - pg_postmaster_start_time())::float8 AS later, backend_start AS at,
+       extract(epoch FROM clock_timestamp() - backend_start)::float8 AS ago
+  FROM pg_stat_activity WHERE backend_type = 'checkpointer'
+"""
 _OURSELVES = """
 SELECT (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS tls,
        (SELECT client_addr IS NULL FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS socket
@@ -46,24 +64,62 @@ async def tls(look: Look) -> CheckResult:
 
 @check(reads=("server_version_num",))
 async def version(look: Look) -> CheckResult:
-    """The server's version: whether it still gets fixes."""
-    old = look.version // _MAJOR < _OLDEST_SUPPORTED
-    say = warning if old else ok
-    return say(
-        f"PostgreSQL {look.server.version}" + (" gets no fixes any more" if old else ""),
-        look.server.version,
-        warning=str(_OLDEST_SUPPORTED),
-        fix="plan an upgrade to a supported major version" if old else "",
+    """The server's version: whether it still gets fixes, by the policy as it was when dbctl was made."""
+    major = look.version // _MAJOR
+    last = _LAST_FIXES.get(major, date.max if major > max(_LAST_FIXES) else date.min)
+    name = f"PostgreSQL {look.server.version}"
+    if look.now.date() <= last:
+        return ok(name, look.server.version)
+    fix = "plan an upgrade to a supported major version"
+    return warning(f"{name} gets no fixes any more, since {last}", look.server.version, fix=fix)
+
+
+@check(reads=("pg_stat_activity.backend_start", "pg_postmaster_start_time()"), needs="pg_read_all_stats")
+async def crashes(look: Look) -> CheckResult:
+    """Whether a process of the server died within a day, so that it threw out everybody and recovered."""
+    rows = await look.rows(_HELPERS)
+    if not rows:
+        return unknown("no checkpointer is to be seen")
+    helper = rows[0]
+    if helper["later"] < _CRASHED_SECONDS or helper["ago"] > look.settings.server.crash_seconds:
+        return ok("no crash since it started" if helper["later"] < _CRASHED_SECONDS else "no crash lately")
+    message = (
+        f"a process of the server died {lasting(helper['ago'])} ago: it threw out everybody, and recovered"
+    )
+    fix = "look in the server's log for `terminated by signal`, in the system's for the out-of-memory killer"
+    return warning(message, round(helper["ago"]), unit="s", since=helper["at"], fix=fix)
+
+
+@check(reads=("clock_timestamp()",))
+async def clock(look: Look) -> CheckResult:
+    """How far the server's clock is from ours: tokens, caches and `since` are wrong by as much."""
+    before = time.time()
+    there = (await look.one("SELECT extract(epoch FROM clock_timestamp())::float8 AS seconds"))["seconds"]
+    after = time.time()
+    # It read its clock at some moment in between.
+    apart = max(0.0, there - after, before - there)
+    limits = look.settings.server
+    return judged(
+        round(apart, 3),
+        f"the server's clock is {lasting(apart)} from ours" if apart else "the clocks agree",
+        unit="s",
+        warning=limits.clock_warning,
+        critical=limits.clock_critical,
+        fix="start NTP on whichever is wrong",
     )
 
 
 @check(profiles=("probe", "oncall", "deploy"), reads=("pg_is_in_recovery()", "default_transaction_read_only"))
 async def role(look: Look) -> CheckResult:
     """Whether the server takes writes: a failover, or a setting, can take that away from an application."""
+    if look.server.standby and look.settings.server.expect == "standby":
+        return ok("a standby, as is expected", "standby")
     if look.server.standby:
-        fix = "point database.url at the primary, if writes are meant"
+        fix = 'point database.url at the primary, if writes are meant; else health.server.expect = "standby"'
         return warning("a standby: it takes no writes", "standby", fix=fix)
     if look.server.read_only:
         fix = "ALTER DATABASE … or ALTER ROLE … RESET default_transaction_read_only, whichever set it"
         return critical("the primary, but read-only", "read-only", fix=fix)
+    if look.settings.server.expect == "standby":
+        return warning("the primary, and a standby is expected", "primary", fix="was there a failover?")
     return ok("the primary, it takes writes", "primary")
