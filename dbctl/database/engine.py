@@ -42,6 +42,7 @@ class Database:
     engine: AsyncEngine
     conninfo: ConnInfo
     sessions: async_sessionmaker[AsyncSession]
+    pooler: str | None = None
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
@@ -55,7 +56,13 @@ class Database:
         """A connection whose every statement commits by itself."""
         with translated(self.conninfo):
             async with self.engine.connect() as connection:
-                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+                if self.pooler:
+                    from dbctl.database.transaction_pooling import commit_each_statement
+
+                    commit_each_statement(connection)
+                    yield connection
+                else:
+                    yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
 @asynccontextmanager
@@ -84,10 +91,20 @@ def make_database(
     password: PasswordSource | None = None,
 ) -> Database:
     """An engine that connects when it is first used. The caller disposes it."""
-    arguments = _connect_arguments(conninfo, settings, application_name)
+    limits = _limits(settings)
+    at_start = {} if pool.pooler else limits
+    arguments = _connect_arguments(conninfo, settings, application_name, at_start)
+    if pool.pooler:
+        from dbctl.database.transaction_pooling import pooled_connection_class
+
+        arguments |= {"statement_cache_size": 0, "connection_class": pooled_connection_class(limits)}
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        connect_args={"async_creator_fn": _connector(conninfo, arguments, password)},
+        connect_args={
+            "async_creator_fn": _connector(conninfo, arguments, password),
+            # SQLAlchemy keeps prepared statements of its own, beside the driver's.
+            **({"prepared_statement_cache_size": 0} if pool.pooler else {}),
+        },
         pool_size=pool.size,
         max_overflow=pool.max_overflow,
         pool_timeout=pool.timeout,
@@ -100,17 +117,21 @@ def make_database(
     name_requests(engine.sync_engine)
     if settings.slow_query_seconds:
         log_slow(engine.sync_engine, settings.slow_query_seconds)
-    return Database(engine, conninfo, async_sessionmaker(engine, expire_on_commit=False))
+    return Database(engine, conninfo, async_sessionmaker(engine, expire_on_commit=False), pool.pooler)
 
 
-def _connect_arguments(
-    conninfo: ConnInfo, settings: DatabaseSettings, application_name: str
-) -> dict[str, Any]:
-    limits = {
+def _limits(settings: DatabaseSettings) -> dict[str, str]:
+    seconds = {
         "statement_timeout": settings.statement_timeout,
         "lock_timeout": settings.lock_timeout,
         "idle_in_transaction_session_timeout": settings.idle_in_transaction_timeout,
     }
+    return {name: f"{value * 1000:.0f}ms" for name, value in seconds.items()}
+
+
+def _connect_arguments(
+    conninfo: ConnInfo, settings: DatabaseSettings, application_name: str, limits: dict[str, str]
+) -> dict[str, Any]:
     return {
         **conninfo.asyncpg_arguments(),
         "timeout": float(conninfo.keywords.get("connect_timeout") or settings.connect_timeout) or None,
@@ -119,7 +140,7 @@ def _connect_arguments(
             "application_name": application_name,
             **conninfo.server_settings(),
             # Last: a backup's patience must not end at somebody's PGOPTIONS.
-            **{name: f"{seconds * 1000:.0f}ms" for name, seconds in limits.items()},
+            **limits,
         },
     }
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dbctl.database.conninfo import ConnInfo, parse_conninfo
@@ -68,7 +68,16 @@ async def resolve_target(
         conninfo = ConnInfo(await asyncio.to_thread(start_embedded, loaded))
     else:
         conninfo = configured_conninfo(loaded, environ, direct=direct)
+    if direct and loaded.settings.database.direct_url is not None:
+        loaded = _past_the_pooler(loaded)
     return Target(loaded.environment, conninfo, loaded, password_source(conninfo, loaded.settings.database))
+
+
+def _past_the_pooler(loaded: Loaded) -> Loaded:
+    """The same settings without a pooler: sessions of the server's own, with all that they can."""
+    settings = loaded.settings
+    pool = settings.pool.model_copy(update={"pooler": None})
+    return replace(loaded, settings=settings.model_copy(update={"pool": pool}))
 
 
 def configured_conninfo(loaded: Loaded, environ: Mapping[str, str], *, direct: bool = False) -> ConnInfo:

@@ -57,6 +57,17 @@ class PoolSettings(Section):
         1800, description="a connection older than this is replaced at its next checkout"
     )
     pre_ping: bool = True
+    pooler: Literal["pgbouncer"] | None = Field(
+        None, description="what pools by transaction between us and the server; direct_url leads past it"
+    )
+    admin_url: SecretStr | None = Field(
+        None, description="PgBouncer's admin console; by default database pgbouncer at database.url"
+    )
+    processes: int = Field(1, ge=1, le=100_000, description="how many processes share this configuration")
+    jobs: int = Field(0, ge=0, le=100_000, description="connections that jobs and people hold besides them")
+    leak_after: Seconds = Field(
+        10, description="how long a connection may be held in a transaction that runs nothing"
+    )
 
 
 class MigrateSettings(Section):

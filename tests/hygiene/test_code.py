@@ -50,7 +50,7 @@ def test_only_the_output_package_prints(file):
 
 @pytest.mark.parametrize(
     "file",
-    [f for f in ROOMS if f.parent.name in {"migrate", "users", "health", "activity", "backup"}],
+    [f for f in ROOMS if f.parent.name in {"migrate", "users", "health", "activity", "pool", "backup"}],
     ids=short,
 )
 def test_a_room_reads_no_environment_and_never_exits(file):

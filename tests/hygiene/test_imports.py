@@ -59,7 +59,7 @@ def test_completion_of_commands_imports_only_the_group_that_it_completes():
 @pytest.mark.parametrize(
     "group",
     [
-        "env", "server", "migrate", "users", "health", "locks", "queries", "indexes", "backup", "restore",
+        "env", "server", "migrate", "users", "health", "pool", "locks", "queries", "indexes", "backup", "restore",
         "quickstart",
     ],
 )  # fmt: skip
