@@ -32,6 +32,7 @@ RootGroup.members = {
     "locks": ("dbctl.cli.locks", "Who waits for whom, and how to end it."),
     "queries": ("dbctl.cli.queries", "Which statements cost most, and which run too long."),
     "indexes": ("dbctl.cli.indexes", "Indexes that are invalid, superfluous, unused or missing."),
+    "pool": ("dbctl.cli.pool", "Who holds the connections, and do they suffice."),
     "backup": ("dbctl.cli.backup", "Write, list, show and verify backups; alone, it writes one."),
     "restore": ("dbctl.cli.restore", "Bring a backup back."),
 }

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from dbctl import errors
-from dbctl.database import open_database
+from dbctl.database import ConnInfo, open_database
 from dbctl.settings import DatabaseSettings, PoolSettings
 from tests.fixtures.database import execute
 from tests.fixtures.pooler import pgbouncer
@@ -17,12 +17,15 @@ POOLED = PoolSettings(size=12, max_overflow=0, timeout=60, pooler="pgbouncer")
 LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 SETTINGS = DatabaseSettings(statement_timeout=7, lock_timeout=3, idle_in_transaction_timeout=11)
 SHOWN = text("SELECT " + ", ".join(f"current_setting('{name}')" for name in LIMITS))
-# As Debian's package has it: refuses what it does not know.
-STRICT = {"ignored": "", "default_pool_size": 2}
+
+
+def strict(server: ConnInfo, sessions: int = 2):
+    """A PgBouncer as it comes: it refuses the settings that it does not know."""
+    return pgbouncer(server, ignored="", default_pool_size=sessions)
 
 
 async def test_many_tasks_share_two_sessions_and_each_gets_its_own_answer(conninfo):
-    with pgbouncer(conninfo, **STRICT) as pooled:
+    with strict(conninfo) as pooled:
         async with open_database(pooled, DatabaseSettings(), POOLED) as database:
 
             async def work(number: int) -> None:
@@ -40,7 +43,7 @@ async def test_many_tasks_share_two_sessions_and_each_gets_its_own_answer(connin
 
 
 async def test_the_time_limits_hold_in_each_transaction_and_stay_with_nobody(conninfo):
-    with pgbouncer(conninfo, **{**STRICT, "default_pool_size": 1}) as pooled:
+    with strict(conninfo, sessions=1) as pooled:
         async with open_database(pooled, SETTINGS, POOLED) as database:
             async with database.session() as session:
                 assert (await session.execute(SHOWN)).one() == ("7s", "3s", "11s")
@@ -55,7 +58,7 @@ async def test_the_time_limits_hold_in_each_transaction_and_stay_with_nobody(con
 
 
 async def test_each_statement_of_a_plain_connection_commits_by_itself_and_a_failed_one_is_over(conninfo):
-    with pgbouncer(conninfo, **STRICT) as pooled:
+    with strict(conninfo) as pooled:
         async with open_database(pooled, DatabaseSettings(), POOLED) as database:
             async with database.connect() as connection:
                 await connection.execute(text("CREATE TABLE kept (id int)"))

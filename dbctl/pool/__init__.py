@@ -1,0 +1,1 @@
+"""The pool of connections: who holds them, whether they suffice, and what stands in between."""
