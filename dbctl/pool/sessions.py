@@ -66,7 +66,8 @@ async def read_sessions(connection: AsyncConnection) -> list[Session]:
 def _session(row: dict[str, Any]) -> Session:
     if row["hidden"]:
         return Session(**{**row, "state": HIDDEN, "last_statement": ""})
-    return Session(**{**row, "last_statement": mask_literals(row["last_statement"])})
+    statement = "" if row["own"] else mask_literals(row["last_statement"])
+    return Session(**{**row, "last_statement": statement})
 
 
 def compared(before: Iterable[Session], after: Iterable[Session]) -> list[Session]:

@@ -1,0 +1,158 @@
+"""Why connections run short: a leak, demand and a full server are told apart, on real processes."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from dbctl.database import ConnInfo, resolve_target
+from dbctl.pool.load import Counters, estimate_load
+from dbctl.pool.model import PoolReport, Verdict
+from dbctl.pool.report import read_pool
+from dbctl.settings import load_settings
+from tests.fixtures.cli import url_of
+from tests.fixtures.database import execute, psycopg2_arguments
+
+PATIENCE_SECONDS = 60
+
+
+async def look(conninfo: ConnInfo, sample: float = 0.3, **pool: object) -> PoolReport:
+    """A report on the pool of an environment with these settings."""
+    pool = {"leak_after": 0.2, **pool}
+    tree = {"database": {"url": url_of(conninfo)}, "pool": pool}
+    loaded = load_settings(overrides=tree, environ={}, needs_database=False)
+    return await read_pool(await resolve_target(loaded, {}), sample)
+
+
+async def look_until(conninfo: ConnInfo, verdict: Verdict, **pool: object) -> PoolReport:
+    """The same, as often as it takes on a machine that has other work."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (report := await look(conninfo, **pool)).verdict is not verdict and time.monotonic() < deadline:
+        pass
+    return report
+
+
+async def test_a_quiet_database_is_fine(conninfo):
+    report = await look(conninfo)
+    assert (report.verdict, report.ok) == (Verdict.FINE, True)
+    assert report.load and report.load.held_on_average is None
+
+
+async def test_connections_that_nobody_gives_back_are_a_leak(conninfo, application):
+    application("leak", 8)
+    report = await look(conninfo, sample=0.5)
+    assert report.verdict is Verdict.LEAK
+    assert report.message.startswith("web holds 8 of 10 connections")
+    assert report.evidence[0].startswith("8 sessions idle in transaction")
+    assert "forgotten" in report.evidence[0]
+    assert "a secret" not in str(report)
+    assert "idle_in_transaction_session_timeout" in report.fix
+
+
+async def test_connections_that_are_all_at_work_are_demand_and_no_leak(conninfo, application):
+    application("work", 10)
+    report = await look_until(conninfo, Verdict.DEMAND)
+    assert report.verdict is Verdict.DEMAND
+    assert report.message.startswith("web works on")
+    assert "pool.size" in report.fix
+    assert sum(one.sessions for one in report.sessions if one.application == "web") == 10
+
+
+async def test_idle_connections_beyond_what_a_pool_keeps_are_a_leak_where_the_number_of_pools_is_known(
+    conninfo, application
+):
+    with closing(psycopg2.connect(**psycopg2_arguments(conninfo), application_name="web")) as first:
+        first.autocommit = True
+        others = [psycopg2.connect(**psycopg2_arguments(conninfo), application_name="web") for _ in range(6)]
+        time.sleep(0.3)
+        assert (await look(conninfo)).verdict is Verdict.FINE
+        report = await look(conninfo, processes=1)
+        assert report.verdict is Verdict.LEAK
+        assert report.evidence[0].startswith("2 more idle than the 5")
+        for other in others:
+            other.close()
+
+
+async def test_a_short_transaction_that_is_open_now_is_no_leak(conninfo, application):
+    application("leak", 8)
+    report = await look(conninfo, leak_after=600, size=50)
+    assert report.verdict is Verdict.FINE
+
+
+async def test_sessions_that_can_not_be_seen_are_unknown_until_the_grant_that_is_named(conninfo, application):
+    execute(conninfo, 'DROP ROLE IF EXISTS "Plain one"', 'CREATE ROLE "Plain one" LOGIN')
+    plain = ConnInfo({**conninfo.keywords, "user": "Plain one"})
+    application("leak", 8)
+    report = await look(plain)
+    assert (report.verdict, report.ok) == (Verdict.UNKNOWN, False)
+    assert report.fix == 'GRANT pg_monitor TO "Plain one"'
+    execute(conninfo, report.fix)
+    assert (await look(plain, sample=0.5)).verdict is Verdict.LEAK
+    execute(conninfo, 'DROP ROLE "Plain one"')
+
+
+@pytest.mark.parametrize("subject", ["ROLE narrow", "DATABASE"])
+async def test_a_limit_that_is_used_up_is_saturation_and_so_is_one_that_keeps_us_out(conninfo, subject):
+    execute(conninfo, "DROP ROLE IF EXISTS narrow", "CREATE ROLE narrow LOGIN", "GRANT pg_monitor TO narrow")
+    what = subject if " " in subject else f'DATABASE "{conninfo.database}"'
+    name = what.replace('"', "").lower()
+    execute(conninfo, f"ALTER {what} CONNECTION LIMIT 3")
+    narrow = ConnInfo({**conninfo.keywords, "user": "narrow"})
+    taken = [psycopg2.connect(**psycopg2_arguments(narrow)) for _ in range(2)]
+    report = await look(narrow)
+    assert report.verdict is Verdict.SATURATION
+    assert report.message == f"3 of 3 connections of {name} are taken"
+    assert report.fleet and (report.fleet.limit, report.fleet.limited_by) == (3, name)
+    taken.append(psycopg2.connect(**psycopg2_arguments(narrow)))
+    report = await look(narrow)
+    assert (report.verdict, report.reached) == (Verdict.SATURATION, False)
+    assert "too many connections" in report.evidence[0]
+    for one in taken:
+        one.close()
+    execute(conninfo, "DROP ROLE narrow")
+
+
+async def test_the_slots_are_those_that_the_server_gives_to_ordinary_roles(conninfo):
+    slots = (await look(conninfo)).slots
+    [(most, reserved)] = execute(
+        conninfo,
+        "SELECT current_setting('max_connections')::int, sum(setting::int) FROM pg_settings"
+        " WHERE name IN ('superuser_reserved_connections', 'reserved_connections')",
+    )
+    assert slots and (slots.max_connections, slots.usable) == (most, most - reserved)
+    assert slots.used >= 1
+
+
+async def test_full_pools_of_all_processes_must_fit(conninfo):
+    few, many = await look(conninfo, processes=2, jobs=3), await look(conninfo, processes=500)
+    assert few.fleet and (few.fleet.connections, few.fleet.fits, few.ok) == (23, True, True)
+    assert many.fleet and (many.fleet.connections, many.fleet.fits, many.ok) == (5000, False, False)
+
+
+async def test_littles_law_counts_the_connections_that_the_work_holds():
+    before, after = Counters(100.0, 1000, 50.0), Counters(102.0, 1400, 58.0)
+    load = estimate_load(before, after, processes=2)
+    assert (load.transactions_per_second, load.mean_hold_seconds, load.held_on_average) == (200, 0.02, 4)
+    # 2 on average in each process, and three standard deviations.
+    assert load.suggested_per_process == 7
+    assert estimate_load(before, Counters(102.0, 1010, 51.0), 1).held_on_average is None
+    assert estimate_load(Counters(100.0, 1000, None), Counters(102.0, 1400, None), 1).held_on_average is None
+
+
+async def test_work_that_is_going_on_is_measured_as_many_connections_as_it_holds(conninfo, application):
+    application("work", 6)
+    deadline, held = time.monotonic() + PATIENCE_SECONDS, None
+    while held is None and time.monotonic() < deadline:
+        # The server's counters come a second late, and too few transactions are no basis.
+        report = await look(conninfo, sample=2.5)
+        held = report.load and report.load.held_on_average
+    assert held
+    assert 3 <= held <= 9
+
+
+async def test_a_ping_is_measured_against_a_round_trip(conninfo):
+    ping = (await look(conninfo)).ping
+    assert ping and 0 < ping.round_trip_seconds < ping.ping_seconds
