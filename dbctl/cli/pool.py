@@ -63,3 +63,26 @@ async def bench(
     with run.progress("Measuring", total=len(bounds.levels)) as progress:
         measured = await run_benchmark(target, bounds, progress)
     run.emit(measured, view.benchmark)
+
+
+@group.command("pgbouncer", emits="report")
+async def pgbouncer(
+    run: Invocation,
+    *,
+    admin_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="PgBouncer's address; a password is better kept in pool.admin_url."),
+    ] = None,
+) -> None:
+    """Ask PgBouncer's console who waits, who keeps a server connection, and whether its settings fit the engine's.
+
+    Exit code 1 if it finds something, or is not shown everything. Keepers are looked up by database.direct_url.
+
+    Example: dbctl pool pgbouncer --env production
+    """
+    from dbctl.cli.output.views import pooler as view
+    from dbctl.pool.pgbouncer import read_pooler
+
+    report = await read_pooler(await run.target(), await run.target(direct=True), admin_url)
+    run.emit(report, view.report)
+    run.verdict(report.ok)

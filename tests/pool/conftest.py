@@ -25,7 +25,8 @@ def running(conninfo: ConnInfo, mode: str, connections: int) -> Iterator[None]:
         text=True,
     ) as process:
         try:
-            assert process.stdout and process.stdout.readline() == "ready\n"
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
             yield
         finally:
             process.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from typing import Any
 
 import psycopg2
 import pytest
@@ -19,7 +20,7 @@ from tests.fixtures.database import execute, psycopg2_arguments
 PATIENCE_SECONDS = 60
 
 
-async def look(conninfo: ConnInfo, sample: float = 0.3, **pool: object) -> PoolReport:
+async def look(conninfo: ConnInfo, sample: float = 0.3, **pool: Any) -> PoolReport:
     """A report on the pool of an environment with these settings."""
     pool = {"leak_after": 0.2, **pool}
     tree = {"database": {"url": url_of(conninfo)}, "pool": pool}
@@ -27,7 +28,7 @@ async def look(conninfo: ConnInfo, sample: float = 0.3, **pool: object) -> PoolR
     return await read_pool(await resolve_target(loaded, {}), sample)
 
 
-async def look_until(conninfo: ConnInfo, verdict: Verdict, **pool: object) -> PoolReport:
+async def look_until(conninfo: ConnInfo, verdict: Verdict, **pool: Any) -> PoolReport:
     """The same, as often as it takes on a machine that has other work."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (report := await look(conninfo, **pool)).verdict is not verdict and time.monotonic() < deadline:
@@ -38,7 +39,8 @@ async def look_until(conninfo: ConnInfo, verdict: Verdict, **pool: object) -> Po
 async def test_a_quiet_database_is_fine(conninfo):
     report = await look(conninfo)
     assert (report.verdict, report.ok) == (Verdict.FINE, True)
-    assert report.load and report.load.held_on_average is None
+    assert report.load
+    assert report.load.held_on_average is None
 
 
 async def test_connections_that_nobody_gives_back_are_a_leak(conninfo, application):
@@ -105,7 +107,8 @@ async def test_a_limit_that_is_used_up_is_saturation_and_so_is_one_that_keeps_us
     report = await look(narrow)
     assert report.verdict is Verdict.SATURATION
     assert report.message == f"3 of 3 connections of {name} are taken"
-    assert report.fleet and (report.fleet.limit, report.fleet.limited_by) == (3, name)
+    assert report.fleet
+    assert (report.fleet.limit, report.fleet.limited_by) == (3, name)
     taken.append(psycopg2.connect(**psycopg2_arguments(narrow)))
     report = await look(narrow)
     assert (report.verdict, report.reached) == (Verdict.SATURATION, False)
@@ -122,14 +125,17 @@ async def test_the_slots_are_those_that_the_server_gives_to_ordinary_roles(conni
         "SELECT current_setting('max_connections')::int, sum(setting::int) FROM pg_settings"
         " WHERE name IN ('superuser_reserved_connections', 'reserved_connections')",
     )
-    assert slots and (slots.max_connections, slots.usable) == (most, most - reserved)
+    assert slots
+    assert (slots.max_connections, slots.usable) == (most, most - reserved)
     assert slots.used >= 1
 
 
 async def test_full_pools_of_all_processes_must_fit(conninfo):
     few, many = await look(conninfo, processes=2, jobs=3), await look(conninfo, processes=500)
-    assert few.fleet and (few.fleet.connections, few.fleet.fits, few.ok) == (23, True, True)
-    assert many.fleet and (many.fleet.connections, many.fleet.fits, many.ok) == (5000, False, False)
+    assert few.fleet
+    assert (few.fleet.connections, few.fleet.fits, few.ok) == (23, True, True)
+    assert many.fleet
+    assert (many.fleet.connections, many.fleet.fits, many.ok) == (5000, False, False)
 
 
 async def test_littles_law_counts_the_connections_that_the_work_holds():
@@ -155,4 +161,5 @@ async def test_work_that_is_going_on_is_measured_as_many_connections_as_it_holds
 
 async def test_a_ping_is_measured_against_a_round_trip(conninfo):
     ping = (await look(conninfo)).ping
-    assert ping and 0 < ping.round_trip_seconds < ping.ping_seconds
+    assert ping
+    assert 0 < ping.round_trip_seconds < ping.ping_seconds
