@@ -15,10 +15,23 @@ from dbctl.migrate.trace.model import RevisionTrace, Statement
 from dbctl.postgres.catalog.model import Relation, Table
 from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
-from dbctl.postgres.sql.operations import Delete, Filter, Insert, LockTable, Merge, Select, Update
+from dbctl.postgres.sql import SqlNotParsed, parse
+from dbctl.postgres.sql.operations import (
+    Delete,
+    DoBlock,
+    Filter,
+    Insert,
+    LockTable,
+    Merge,
+    Name,
+    Select,
+    Update,
+)
 
 Change = Update | Delete | Insert | Merge
 
+_COPIES = re.compile(r"\bINSERT\s+INTO\b[^;]*?\bSELECT\b[^;]*", re.IGNORECASE)
+_CHANGES = re.compile(r"\b(?:UPDATE|DELETE|MERGE|EXECUTE|PERFORM|CALL|CONFLICT)\b", re.IGNORECASE)
 _LOOP = re.compile(r"\bEND\s+LOOP\b", re.IGNORECASE)
 _LOCK_ALONE = "# What takes the lock stands in a revision of its own."
 _BATCHES = (
@@ -99,13 +112,29 @@ def hidden_dml(scene: Scene) -> Iterator[Hit]:
     changed = {each.relation.oid: each.relation for each in statement.written if each.updated or each.deleted}
     strongest = {lock.relation.oid: lock for lock in sorted(statement.locks, key=lambda lock: lock.mode)}
     for oid, lock in strongest.items():
-        if lock.mode is LockMode.ROW_EXCLUSIVE and stored(lock.relation):
+        if lock.mode is LockMode.ROW_EXCLUSIVE and stored(lock.relation) and not _only_inserts(statement):
             changed.setdefault(oid, lock.relation)
     for oid, relation in changed.items():
         if oid in full:
             yield Hit(
                 (relation.shown,), why="It happens inside a DO block or a function: one transaction for all."
             )
+
+
+@statement_rule(DML_UNBATCHED)
+def hidden_copy(scene: Scene) -> Iterator[Hit]:
+    """INSERT … SELECT inside a DO block, of a table that was read in full for it."""
+    statement = scene.statement
+    if not is_opaque(statement):
+        return
+    for copy in _COPIES.findall(statement.sql):
+        read = {name.name for name in _tables_copied(copy)}
+        for scan in statement.scanned:
+            if stored(scan.relation) and scan.relation.name in read:
+                table = scan.relation.shown
+                yield Hit(
+                    (table,), {"table": table}, "It happens inside a DO block: one transaction for all."
+                )
 
 
 @revision_rule(DML_UNBATCHED)
@@ -210,6 +239,26 @@ def _copied(operation: Insert, scene: Scene) -> Table | None:
         if stored(table.relation) and not bounded and read:
             return table
     return None
+
+
+def _only_inserts(statement: Statement) -> bool:
+    """Whether it is a DO block that has no other word for a change than INSERT."""
+    is_block = all(isinstance(operation, DoBlock) for operation in statement.operations)
+    return is_block and not _CHANGES.search(statement.sql)
+
+
+def _tables_copied(sql: str) -> tuple[Name, ...]:
+    """What an INSERT … SELECT reads without a LIMIT; nothing where it can't be read alone."""
+    try:
+        (parsed,) = parse(sql)
+    except (SqlNotParsed, ValueError):
+        return ()
+    return tuple(
+        name
+        for operation in parsed.operations
+        if isinstance(operation, Insert) and operation.source == "select" and not operation.limited
+        for name in operation.tables_read
+    )
 
 
 def _level(operation: Change, table: Table, scene: Scene) -> Level | None:

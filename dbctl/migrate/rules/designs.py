@@ -16,6 +16,8 @@ from dbctl.postgres.sql.operations import AddColumn, Column, CreateTable
 
 _BETTER = {"timestamp": "timestamptz", "bpchar": "text"}
 _NARROW = {"serial", "int4"}
+# Sixteen bits count to 32,767 only; as a key that nobody counts they are a choice.
+_COUNTING = {"serial", "smallserial"}
 _NAMING = (
     op.CreateTable,
     op.AddColumn,
@@ -90,12 +92,12 @@ def style_types(operation: CreateTable | AddColumn, scene: Scene) -> Iterator[Hi
 
 @rule(INT_PK, CreateTable)
 def int_pk(operation: CreateTable, scene: Scene) -> Iterator[Hit]:
-    """A 32-bit number as a new table's only key, or counting in a new table."""
+    """A number of 32 bits or fewer as a new table's only key, or counting in a new table."""
     if scene.table(operation.table) is not None or operation.table.temporary:
         return
     key = _key(operation)
     for column in operation.columns:
-        counts = column.type.name == "serial" or (column.identity and column.type.name in _NARROW)
+        counts = column.type.name in _COUNTING or (column.identity and column.type.name in {*_NARROW, "int2"})
         is_key = key == (column.name,) and column.type.name in _NARROW and not _refers(operation, column)
         if (counts or is_key) and not column.type.is_array:
             fix = with_wide_key(sql_of(operation, scene), column.name)

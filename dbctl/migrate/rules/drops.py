@@ -190,7 +190,9 @@ def drop_column(operation: DropColumn, scene: Scene) -> Iterator[Hit]:
     table = None if is_held_up(scene) else scene.table(operation.table)
     if table and operation.column in table.columns and not column_is_new(scene, table, operation.column):
         fix = column_drop(operation, table, scene)
-        yield Hit(shown([table]), named(table, column=operation.column), fix=fix)
+        lost = ", ".join(scene.statement.dropped)
+        why = f"CASCADE takes {lost} along." if lost else ""
+        yield Hit(shown([table]), named(table, column=operation.column), why, fix=fix)
 
 
 @statement_rule(DROP_COLUMN)

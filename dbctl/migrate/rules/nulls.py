@@ -16,8 +16,10 @@ from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import (
     AddConstraint,
+    AddIdentity,
     DropConstraint,
     DropDefault,
+    DropGenerated,
     DropNotNull,
     SetDefault,
     SetNotNull,
@@ -102,6 +104,12 @@ CHANGE_DEFAULT = hazard(
 )
 
 
+_DROP_GENERATED = (
+    "# dbctl: accept drop-default because all running code gives {column} a value\n"
+    'op.execute("ALTER TABLE {table} ALTER COLUMN {column} DROP {what}")'
+)
+
+
 @rule(SET_NOT_NULL, SetNotNull)
 def set_not_null(operation: SetNotNull, scene: Scene) -> Iterator[Hit]:
     """SET NOT NULL for which the server read the rows."""
@@ -173,6 +181,22 @@ def drop_default(operation: DropDefault, scene: Scene) -> Iterator[Hit]:
     yield Hit((table.relation.shown,), named(table, column=column.name), why, level)
 
 
+@rule(DROP_DEFAULT, DropGenerated)
+def drop_generated(operation: DropGenerated, scene: Scene) -> Iterator[Hit]:
+    """An identity, or a generated column's expression, that is gone when the transaction ends."""
+    table = scene.table(operation.table)
+    column = _old_column(operation, operation.column, scene)
+    if table is None or column is None or not (column.identity or column.generated):
+        return
+    if _sets_default(scene, table, column.name):
+        return
+    what = "IDENTITY" if column.identity else "EXPRESSION"
+    names = named(table, column=quote_if_needed(column.name), what=what)
+    fix = fill((_DROP_GENERATED,), Hit((table.relation.shown,), names))
+    why = f"{column.name} is NOT NULL: they fail with 23502." if column.not_null else ""
+    yield Hit((table.relation.shown,), names, why, Level.DANGER if column.not_null else None, fix=fix)
+
+
 @rule(CHANGE_DEFAULT, SetDefault)
 def change_default(operation: SetDefault, scene: Scene) -> Iterator[Hit]:
     """Another default than before. A first default takes nothing from anybody."""
@@ -242,7 +266,7 @@ def _was_default(scene: Scene, table: Table, column: Column) -> str | None:
 
 def _sets_default(scene: Scene, table: Table, column: str) -> bool:
     return any(
-        isinstance(operation, SetDefault)
+        isinstance(operation, SetDefault | AddIdentity)
         and operation.column == column
         and statement.names.get(str(operation.table)) == table.relation.oid
         for statement in (scene.statement, *scene.later_in_transaction)

@@ -26,6 +26,7 @@ from dbctl.postgres.sql.operations import (
 
 _READ = "read in full"
 _LOCKED = "locked"
+_ROWS_LOCKED = "row by row locked"
 _EMPTIED = "emptied"
 # What they read and lock, their own rules and those of held locks judge; REFRESH … CONCURRENTLY keeps no reader out.
 # Of a domain's VALIDATE there is no lighter form: the rule for its constraint says so.
@@ -74,6 +75,9 @@ LONG_LOCK = hazard(
 )
 
 
+_BY_WHAT = ((_EMPTIED, TRUNCATE), (_LOCKED, EXPLICIT_LOCK), (_ROWS_LOCKED, EXPLICIT_LOCK))
+
+
 def unexplained(statement: Statement, told: Collection[str], *, judged: bool) -> Iterator[tuple[Hazard, Hit]]:
     """The tables that a statement rewrites, indexes, locks or reads under a strong lock, but for ``told``.
 
@@ -94,7 +98,7 @@ def unexplained(statement: Statement, told: Collection[str], *, judged: bool) ->
     }
     worked = {_table(relation): what for relation, what in _worked(statement) if relation.oid not in visible}
     left = {table: what for table, what in worked.items() if table not in told}
-    for what, hazard_ in ((_EMPTIED, TRUNCATE), (_LOCKED, EXPLICIT_LOCK)):
+    for what, hazard_ in _BY_WHAT:
         for table in [table for table, done in left.items() if done == what]:
             del left[table]
             yield hazard_, Hit((table,), {"table": table, "key": "ctid"}, "It happens inside the statement.")
@@ -126,14 +130,28 @@ def _worked(statement: Statement) -> Iterator[tuple[Relation, str]]:
     if statement.operations and not statement.hidden:
         # Nothing but LOCK TABLE is hidden from event triggers, takes such a lock and leaves no other mark.
         for lock in statement.locks:
-            if lock.mode >= LockMode.EXCLUSIVE and stored(lock.relation):
+            if lock.mode.blocks_writes and stored(lock.relation):
                 yield lock.relation, _LOCKED
+        yield from ((relation, _ROWS_LOCKED) for relation in _rows_locked(statement))
     for scan in statement.scanned:
         if scan.relation.oid in locked:
             yield scan.relation, _READ
     yield from ((relation, "indexed") for relation in (*statement.built, *statement.rebuilt))
     yield from ((relation, "rewritten") for relation in statement.rewritten)
     yield from ((relation, _EMPTIED) for relation in emptied(statement))
+
+
+def _rows_locked(statement: Statement) -> tuple[Relation, ...]:
+    """The tables of a hidden SELECT … FOR UPDATE or SHARE without an index: read in full under the lock for it.
+
+    A foreign key's own look at its parent takes the same lock, and has an index.
+    """
+    full = {scan.relation.oid for scan in statement.scanned}
+    return tuple(
+        lock.relation
+        for lock in statement.locks
+        if lock.mode is LockMode.ROW_SHARE and lock.relation.oid in full and stored(lock.relation)
+    )
 
 
 def _locked(statement: Statement) -> set[int]:

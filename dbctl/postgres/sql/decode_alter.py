@@ -135,6 +135,10 @@ _COMMANDS: dict[str, Decoder] = {
     "AT_DropNotNull": lambda table, command: op.DropNotNull(table, command["name"]),
     "AT_SetExpression": _set_expression,
     "AT_AddIdentity": lambda table, command: op.AddIdentity(table, command["name"]),
+    **dict.fromkeys(
+        ("AT_DropIdentity", "AT_DropExpression"),
+        lambda table, command: op.DropGenerated(table, command["name"]),
+    ),
     "AT_AddConstraint": _add_constraint,
     "AT_ValidateConstraint": lambda table, command: op.ValidateConstraint(table, command["name"]),
     "AT_DropConstraint": _drop_constraint,

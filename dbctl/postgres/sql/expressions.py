@@ -138,7 +138,7 @@ def _compared(term: Fields) -> Iterator[tuple[str, str]]:
     if _row(left) and _is_given(right):
         # The rows between two others are as few as the numbers between two others.
         yield from ((name, operator) for name in _row(left))
-    elif _column(left) and _is_given(right):
+    elif _column(left) and (_is_given(right) or (operator == "=" and _is_one_value(right))):
         yield _column(left), operator
     elif _column(right) and _is_given(left) and operator != "between":
         yield _column(right), {"<": ">", ">": "<", "<=": ">=", ">=": "<="}.get(operator, operator)
@@ -169,6 +169,21 @@ def _row(node: Fields) -> list[str]:
 
 def _is_given(node: Fields) -> bool:
     return not any(kind in {"ColumnRef", "SubLink"} for kind, _ in walk(node))
+
+
+def _is_one_value(node: Fields) -> bool:
+    """Whether it is a sub-select that gives one value for all rows: it names no table but its own."""
+    link = node.get("SubLink", {})
+    query = link.get("subselect", {}).get("SelectStmt", {})
+    if link.get("subLinkType") != "EXPR_SUBLINK" or not query.get("fromClause"):
+        return False
+    own = {
+        fields.get("alias", {}).get("aliasname") or fields.get("relname", "")
+        for kind, fields in walk(query["fromClause"])
+        if kind == "RangeVar"
+    }
+    named = (words(fields.get("fields", ())) for kind, fields in walk(query) if kind == "ColumnRef")
+    return bool(own) and all(len(each) < 2 or each[-2] in own for each in named)  # noqa: PLR2004 - table.column
 
 
 def _is_constant(term: Fields) -> bool:

@@ -95,8 +95,8 @@ class Column:
 class Filter:
     """Which rows a SELECT, UPDATE or DELETE means.
 
-    ``equals`` are columns compared by = (or IN a list, = ANY) with constants or parameters; ``ranged`` those
-    compared with < > BETWEEN; ``bounded`` those of them with both a lower and an upper bound; ``limited`` if
+    ``equals`` are columns compared by = (or IN a list, = ANY) with constants, parameters, or a sub-select that
+    gives one value for all rows; ``ranged`` those compared with < > BETWEEN; ``bounded`` those of them with both a lower and an upper bound; ``limited`` if
     a LIMIT, a list of VALUES or unnest of a parameter bounds it, in itself or in a sub-select that its WHERE
     is tied to; ``all_rows`` without a WHERE (or with one that is constant).
     """

@@ -82,6 +82,13 @@ class AddIdentity(TableOperation):
 
 
 @dataclass(frozen=True, slots=True)
+class DropGenerated(TableOperation):
+    """ALTER COLUMN … DROP IDENTITY or DROP EXPRESSION: the values that are there stay."""
+
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddConstraint(TableOperation):
     constraint: Constraint
 
