@@ -44,9 +44,14 @@ _BY_STATE: dict[str, tuple[type[DbctlError], str]] = {
     "53100": (errors.Failed, "the server's disk is full; free some space first"),
 }
 
+# A role that may not CONNECT is let in by nobody else: it is not the statement that is refused.
+_NO_CONNECT = re.compile(r"permission denied for database .*CONNECT privilege", re.DOTALL)
+_CONNECT_HINT = "connect as another role, or GRANT CONNECT ON DATABASE … TO it"
+
 _DATABASE_MODULES = {"sqlalchemy", "asyncpg", "psycopg2", "psycopg"}
 # What to look for in a message without SQLSTATE; the first row that fits decides.
 _BY_PHRASE: tuple[tuple[tuple[str, ...], type[DbctlError], str, str], ...] = (
+    (("fatal:  permission denied for database",), errors.WrongPassword, "not let in", _CONNECT_HINT),
     (("password", "pg_hba", 'role "" does not exist'), errors.WrongPassword, "not let in", _PASSWORD_HINT),
     (('database "" does not exist',), errors.NoSuchDatabase, "no such database", _BY_STATE["3D000"][1]),
     (("timeout expired",), errors.ConnectTimeout, "no answer in time", _START_HINT),
@@ -119,6 +124,9 @@ def _by_state(state: str, error: BaseException, where: object) -> DbctlError:
     why = redact(_server_message(error))
     if _POOLED.search(why):
         return errors.SettingsError(f"a pooler stands in between: {where}", why=why, hint=pooler.HINT)
+    if _NO_CONNECT.search(_said(error)):
+        head = _headline(errors.WrongPassword, where)
+        return errors.WrongPassword(head, why=f"{why}: no CONNECT privilege", hint=_CONNECT_HINT)
     for prefix in (state, state[:2]):
         if prefix in _BY_STATE:
             kind, hint = _BY_STATE[prefix]
@@ -186,6 +194,12 @@ def _server_message(error: BaseException) -> str:
     innermost = next(link for link in _chain(error) if sqlstate_of(link))
     # SQLAlchemy's asyncpg dialect prefixes the class: "<class 'asyncpg…'>: message".
     return _first_line(str(innermost).partition(">: ")[2] or str(innermost))
+
+
+def _said(error: BaseException) -> str:
+    """All that the server said, its detail too."""
+    innermost = next(link for link in _chain(error) if sqlstate_of(link))
+    return f"{innermost} {getattr(innermost, 'detail', None) or ''}"
 
 
 def sqlstate_of(error: BaseException) -> str | None:

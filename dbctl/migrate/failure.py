@@ -17,6 +17,8 @@ from dbctl.migrate.model import Direction, Step
 from dbctl.migrate.revisions import read_graph
 from dbctl.redaction import redact
 
+# disk_full: of the server, whatever wrote to it.
+_DISK_FULL = "53100"
 # query_canceled: statement_timeout, or somebody's pg_cancel_backend.
 _CANCELLED = "57014"
 _DRIVER_CLASS = re.compile(r"^<class '[^']+'>: ")
@@ -137,6 +139,8 @@ def _hint(kind: type[DbctlError], state: str | None, step: Step, left: Left) -> 
         return "see where it stands: `dbctl migrate status`"
     if state == _CANCELLED:
         return f"raise its limit under [migrate], or make it faster, and run {again}"
+    if state == _DISK_FULL:
+        return f"the server's disk is full: free some space (`dbctl migrate plan` says how much it takes), then {again}"
     if left.committed and left.noted is not None:
         return f"mend what follows and run {again}: it goes on from there"
     undo = "undo by hand what it left, " if left.committed else ""

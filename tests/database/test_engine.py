@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from uuid import uuid4
 
 import psycopg2
 import pytest
@@ -13,7 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from dbctl import errors
 from dbctl.database import ConnInfo, open_database
 from dbctl.database.errors import translate
+from dbctl.postgres.identifiers import quote_identifier
 from dbctl.settings import DatabaseSettings, PoolSettings
+from tests.fixtures.database import execute, psycopg2_arguments
 
 
 async def open_once(conninfo: ConnInfo, **settings):
@@ -214,3 +217,21 @@ async def test_a_failed_connection_says_why_and_what_next(empty_conninfo, change
         await open_once(conninfo, connect_timeout=5)
     assert caught.value.hint
     assert caught.value.exit_code == 4
+
+
+async def test_a_role_that_may_not_connect_is_told_who_may_let_it_in(empty_conninfo):
+    name = f"outsider_{uuid4().hex[:12]}"
+    database = quote_identifier(empty_conninfo.keywords["dbname"])
+    execute(empty_conninfo, f"CREATE ROLE {name} LOGIN", f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
+    outsider = replace(empty_conninfo, keywords={**empty_conninfo.keywords, "user": name})
+    try:
+        with pytest.raises(errors.WrongPassword, match="not let in") as caught:
+            await open_once(outsider)
+        with pytest.raises(psycopg2.OperationalError) as refused:
+            psycopg2.connect(**psycopg2_arguments(outsider))
+    finally:
+        execute(empty_conninfo, f"GRANT CONNECT ON DATABASE {database} TO PUBLIC", f"DROP ROLE {name}")
+    for found in (caught.value, translate(refused.value)):
+        assert found is not None
+        assert found.exit_code == 4
+        assert "GRANT CONNECT" in found.hint
