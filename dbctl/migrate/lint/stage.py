@@ -117,7 +117,9 @@ def staged(
     server = started.server
     making = scratch_on(server, started.notes) if server else made_scratch(url=request.where.url)
     with making as scratch:
-        yield Stage(project, request.options, scratch, started.cache, tuple(history[: started.revisions]))
+        # One that is missing here says nothing of the revisions that have no need of it.
+        options = replace(request.options, spare_extensions=True)
+        yield Stage(project, options, scratch, started.cache, tuple(history[: started.revisions]))
 
 
 async def find_locations(stage: Stage) -> Project:

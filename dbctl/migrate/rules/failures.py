@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dbctl.migrate.rules.facts import operations, shown, stored
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, hazard
-from dbctl.migrate.trace.model import Failure, Refusal, RevisionTrace, Statement
+from dbctl.migrate.trace.model import Failure, Lacking, Refusal, RevisionTrace, Statement
 from dbctl.postgres.sql.operations import ValidateConstraint, ValidateDomainConstraint
 
 FAILS = hazard(
@@ -61,6 +61,8 @@ _VALIDATES = (ValidateConstraint, ValidateDomainConstraint)
 # What a server says that was built, set up or equipped without something, and what that is.
 _LACKS = {
     re.compile(r"^ICU is not supported in this build|collation \"[^\"]*-x-icu\" for encoding"): "ICU",
+    re.compile(r"^extension (\"[^\"]+\") is not available"): "the extension {}",
+    re.compile(r"could not open extension control file \".*/([^/\"]+)\.control\""): "the extension {}",
     re.compile(r"requires the server to be built with (.+?) support"): "{}",
     re.compile(r"could not create locale (\"[^\"]+\")"): "the locale {}",
     re.compile(r"^tablespace (\"[^\"]+\") does not exist"): "the tablespace {}",
@@ -140,7 +142,8 @@ def of_failure(failure: Failure, trace: RevisionTrace, statement: Statement | No
     if trace.consequence_of:
         before = ", ".join(trace.consequence_of)
         return Hit(
-            why=f"{said} It may only follow from {before}, which failed before it.", level=Level.CAUTION
+            why=f"{said} It may only follow from {before}: that failed here before, or was left out.",
+            level=Level.CAUTION,
         )
     return Hit(_tables(statement) if failure.on_rows and statement else (), why=said)
 
@@ -149,6 +152,14 @@ def _tables(statement: Statement) -> tuple[str, ...]:
     """The tables with rows that a statement names, of those that were there."""
     named = (statement.before.get(oid) for oid in statement.names.values())
     return shown(table for table in named if table is not None and stored(table.relation))
+
+
+def of_lacking(lacking: Lacking) -> Hit:
+    """A statement that was left out, because scratch lacks what it is about."""
+    return Hit(
+        why=f"It is the extension {lacking.extension}: what makes it was left out, and the rest of the revision "
+        "was traced without it. A server that has it can be named: --scratch-url."
+    )
 
 
 def of_refusal(refusal: Refusal) -> Hit:

@@ -67,6 +67,8 @@ def _matches(trace: RevisionTrace, levels: Levels) -> Iterator[_Match]:
         yield _Match(hazard, hit, trace.failed, line=trace.failed_line)
     for refusal in trace.refusals:
         yield _Match(failures.LEAVES_SCRATCH, failures.of_refusal(refusal), line=refusal.line)
+    for lacking in trace.lacking:
+        yield _Match(failures.SCRATCH_LACKS, failures.of_lacking(lacking), line=lacking.line)
     for hazard, hit, line in judge_source(trace):
         yield _Match(hazard, hit, line=line)
 

@@ -15,12 +15,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from dbctl.database.guard import Attempt, Guard
+from dbctl.errors import ToolMissing
 from dbctl.migrate.applied import applied
 from dbctl.migrate.environment import Environment
 from dbctl.migrate.failure import line_in
 from dbctl.migrate.model import Direction, Step
 from dbctl.migrate.revisions import no_revisions
-from dbctl.migrate.trace.explain import failure_of, may_follow, missing_extension, refusals_of, timed_out
+from dbctl.migrate.trace.explain import failure_of, may_follow, refusals_of, timed_out
+from dbctl.migrate.trace.extensions import Extensions
 from dbctl.migrate.trace.faults import may_be_theirs
 from dbctl.migrate.trace.ground import Ground, commit, roll_back
 from dbctl.migrate.trace.limits import Limit
@@ -33,6 +35,7 @@ from dbctl.migrate.watch import Stopped
 
 Key = tuple[str, str]
 Progress = Callable[[Step], None]
+Work = Callable[[], None]
 Traced = Callable[[RevisionTrace], None]
 # What may commit before its end, and is then not undone by a rollback.
 _COMMITS = re.compile(rb"autocommit|concurrently|\bcommit\b|\bbackfill\b", re.IGNORECASE)
@@ -65,11 +68,15 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """``undone``: if it failed, nothing is left of it. ``disconnected``: it took the connection along."""
+    """``undone``: if it failed, nothing is left of it. ``disconnected``: it took the connection along.
+
+    ``again``: it may do better without the extension that it failed of.
+    """
 
     trace: RevisionTrace
     undone: bool = True
     disconnected: bool = False
+    again: bool = False
 
 
 @dataclass(slots=True)
@@ -87,6 +94,7 @@ class Course:
     grounds: dict[str, Ground]
     limit: Limit
     guard: Guard
+    extensions: Extensions
     progress: Progress
     traced: Traced
     down_to: str | None = None
@@ -178,12 +186,12 @@ class Course:
                 raise
             raise self._fatal(error) from error
 
-    def _replay(
-        self, ground: Ground, context: MigrationContext, step: RevisionStep, work: Callable[[], None]
-    ) -> None:
+    def _replay(self, ground: Ground, context: MigrationContext, step: RevisionStep, work: Work) -> None:
         connection, revision = _connection(context), step.revision.revision
         ground.publishing = None
-        error = self._execute(work, connection, revision)
+        error = self._execute(work, connection)
+        while error is not None and self._lacks(error, revision) and roll_back(connection):
+            error = self._execute(work, connection)
         if error is None:
             return
         failure = failure_of(error, self.limit.seconds, struck=self.limit.struck)
@@ -198,7 +206,7 @@ class Course:
         ground: Ground,
         context: MigrationContext,
         step: RevisionStep,
-        work: Callable[[], None],
+        work: Work,
     ) -> None:
         first = self.ledger.first.pop(key, None)
         if first is None and ground.should_be_kept and _may_commit(step):
@@ -225,22 +233,32 @@ class Course:
             raise self._restart()
 
     def _attempt(
-        self,
-        ground: Ground,
-        context: MigrationContext,
-        step: RevisionStep,
-        work: Callable[[], None],
-        *,
-        rows: bool,
+        self, ground: Ground, context: MigrationContext, step: RevisionStep, work: Work, *, rows: bool
     ) -> _Attempt:
-        """Run a revision once, and roll it back if it fails."""
+        """Run a revision once, or once more for each extension that turns out to be lacking."""
+        memory = _remembered(context)
+        attempt = self._once(ground, context, step, work, rows=rows)
+        while attempt.again:
+            context.impl.memo, notes = memory, attempt.trace.notes
+            again = self._once(ground, context, step, work, rows=False)
+            attempt = replace(again, trace=replace(again.trace, notes=(*notes, *again.trace.notes)))
+        if lacking := attempt.trace.lacking:
+            names = ", ".join(one.extension for one in lacking)
+            self.scratch.skipped.setdefault(step.revision.revision, f"without the extension {names}")
+        return attempt
+
+    def _once(
+        self, ground: Ground, context: MigrationContext, step: RevisionStep, work: Work, *, rows: bool
+    ) -> _Attempt:
+        """Run a revision, and roll it back if it fails."""
         connection, script = _connection(context), step.revision
         notes = ground.fill(connection) if rows else ()
         path, refused, commits = Path(script.path), len(self.guard.refused), ground.engines.commits
         publishing, keyless = ground.publications(self.scratch.observer(ground.database), path)
         ground.recorder.start(connection, script.revision, path)
+        self.extensions.start(path)
         started = time.monotonic()
-        error = self._execute(work, connection, script.revision)
+        error = self._execute(work, connection)
         took = time.monotonic() - started
         statements = ground.recorder.finish()
         if ground.recorder.bug:
@@ -261,18 +279,20 @@ class Course:
             publishing=publishing,
             keyless=keyless,
             refusals=refusals_of(asked, path, error),
+            lacking=self.extensions.left_out(),
         )
         if error is None:
             return _Attempt(trace)
         committed = ground.engines.commits > commits or any(one.mode == "autocommit" for one in statements)
         connected = roll_back(connection)
-        return _Attempt(
-            self._failed(trace, error), undone=connected and not committed, disconnected=not connected
-        )
+        undone = connected and not committed
+        again = self._lacks(error, script.revision) and undone
+        return _Attempt(self._failed(trace, error), undone, not connected, again)
 
     def _failed(self, trace: RevisionTrace, error: BaseException) -> RevisionTrace:
         failure = failure_of(error, self.limit.seconds, struck=self.limit.struck)
-        follows = tuple(self.scratch.skipped) if may_follow(failure) else ()
+        absent = (f"the extension {name}" for name in self.extensions.lacking)
+        follows = (*self.scratch.skipped, *absent) if may_follow(failure) else ()
         notes = trace.notes
         if self.limit.struck:
             notes += (f"{failure.message}; what it would have done after that is not known",)
@@ -284,9 +304,7 @@ class Course:
             notes=notes,
         )
 
-    def _execute(
-        self, work: Callable[[], None], connection: Connection, revision: str
-    ) -> BaseException | None:
+    def _execute(self, work: Work, connection: Connection) -> BaseException | None:
         """Run a revision to its commit, deferred constraints included; its error, if it ends with one."""
         try:
             with self.limit.revision():
@@ -296,10 +314,15 @@ class Course:
             self.limit.leave()
             if self.limit.stopping:
                 raise Stopped from error
-            if fatal := missing_extension(error, revision, self.scratch.major):
-                raise self._fatal(fatal) from error
             return error
         return None
+
+    def _lacks(self, error: BaseException, revision: str) -> bool:
+        """Whether it is to be tried again without an extension that the server turned out to lack."""
+        try:
+            return self.extensions.note(error, revision, self.scratch.major)
+        except ToolMissing as fatal:
+            raise self._fatal(fatal) from error
 
 
 def _connection(context: MigrationContext) -> Connection:

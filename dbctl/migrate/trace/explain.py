@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -10,17 +9,12 @@ from pathlib import Path
 
 from dbctl.database.errors import sqlstate
 from dbctl.database.guard import Attempt, Guard, LedAway
-from dbctl.errors import DbctlError, Failed, Refused, ToolMissing
+from dbctl.errors import DbctlError, Failed, Refused
 from dbctl.migrate.environment import Environment
 from dbctl.migrate.failure import environment_error, message_of, revision_that_raised
 from dbctl.migrate.trace.model import Failure, Refusal, Statement
 
-_NO_EXTENSION = re.compile(
-    r'extension "(?P<name>[^"]+)" is not available'
-    r'|could not open extension control file ".*/(?P<file>[^/"]+)\.control"'
-)
 _NAME_IT = "name the variable that it reads in migrate.url_variables"
-_EXTENSION_STATES = {"0A000", "58P01"}
 _CANCELED = "57014"
 # Undefined objects: what an earlier revision should have made.
 _UNDEFINED = {"42P01", "42703", "42704", "42883", "3F000", "42P10"}
@@ -65,19 +59,6 @@ def _out_of_time(seconds: float) -> Failure:
 def may_follow(failure: Failure) -> bool:
     """Whether it looks like the consequence of an earlier revision that did not run."""
     return failure.sqlstate in _UNDEFINED or failure.message.startswith(("KeyError", "NoSuchTableError"))
-
-
-def missing_extension(error: BaseException, revision: str, major: int) -> DbctlError | None:
-    """The error of a CREATE EXTENSION that the scratch server can't serve."""
-    found = _NO_EXTENSION.search(str(error)) if sqlstate(error) in _EXTENSION_STATES else None
-    if found is None:
-        return None
-    name = found["name"] or found["file"]
-    return ToolMissing(
-        f"the scratch server lacks the extension {name}",
-        why=f"revision {revision} creates it, and PostgreSQL {major} here came without it",
-        hint="name a server that has it and may be written: --scratch-url postgresql://…",
-    )
 
 
 def run_error(error: BaseException, environment: Environment, guard: Guard) -> DbctlError:

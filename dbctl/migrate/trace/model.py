@@ -113,14 +113,24 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Lacking:
+    """An extension that the scratch server lacks, and the line whose statement about it was left out."""
+
+    extension: str
+    line: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class RevisionTrace:
     """A traced revision. ``failure`` is the error it ended with, in the project's words, else empty.
 
     ``notes`` say what could not be judged, and why: rows that can't be made, a time limit, SQL not parsed.
-    ``consequence_of`` names earlier revisions that failed and did not run, where the failure looks like theirs.
+    ``consequence_of`` names earlier revisions that failed, and extensions that were left out, where the failure
+    looks like theirs.
     ``failed`` is the statement that failed on rows, where the run without rows never came to send it.
     ``publishing`` names, by schema, a publication that takes in every new table of it ("*": of any schema);
     ``keyless`` are the tables that had no primary key when it began. ``refusals`` are what it swallowed.
+    ``lacking`` are the extensions that it was traced without.
     """
 
     revision: str
@@ -137,3 +147,4 @@ class RevisionTrace:
     publishing: Mapping[str, str] = field(default_factory=dict)
     keyless: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    lacking: tuple[Lacking, ...] = ()

@@ -10,7 +10,8 @@ class TraceOptions:
     """``isolated`` runs an env.py of ours in place of the project's; ``rows`` puts rows into its tables first.
 
     ``url_variables`` are the environment variables that lead the project to its database. Sockets other
-    than the scratch server's are refused unless ``allow_network``.
+    than the scratch server's are refused unless ``allow_network``. ``spare_extensions``: go on without those that
+    the scratch server lacks, and say so.
     """
 
     isolated: bool = False
@@ -18,3 +19,4 @@ class TraceOptions:
     rows: bool = True
     allow_network: bool = False
     url_variables: tuple[str, ...] = ("DATABASE_URL",)
+    spare_extensions: bool = False

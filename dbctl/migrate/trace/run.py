@@ -19,6 +19,7 @@ from dbctl.migrate.trace import redirect
 from dbctl.migrate.trace.course import Course, Ledger, Progress, Traced
 from dbctl.migrate.trace.endings import kept_alive
 from dbctl.migrate.trace.explain import failure_of, run_error
+from dbctl.migrate.trace.extensions import Extensions
 from dbctl.migrate.trace.ground import Engines, Ground, commit
 from dbctl.migrate.trace.isolated import NO_CONVENTION, find_convention, run_neutral
 from dbctl.migrate.trace.limits import Limit, run_limited
@@ -142,6 +143,7 @@ class _Run:
             roots=(project.script_location, *project.version_locations),
         )
         self._engines = Engines()
+        self._extensions = Extensions(spare=options.spare_extensions)
         self._grounds = {address.database: self._ground(address.database) for _, address in self._sections}
         self._course = Course(
             self._environment,
@@ -151,6 +153,7 @@ class _Run:
             self._grounds,
             self._limit,
             self._guard,
+            self._extensions,
             progress,
             traced,
             down_to,
@@ -161,6 +164,7 @@ class _Run:
         """Run env.py until every revision had its turn."""
         with self._prepared():
             await run_limited(self._work, self._limit)
+        self._scratch.notes += self._extensions.notes
         self._scratch.notes += tuple(f"{one}: refused on scratch" for one in self._course.refused_before)
 
     async def inspect(self, look: Callable[[MigrationContext], None]) -> None:
@@ -224,6 +228,8 @@ class _Run:
             self._attributes = stack.enter_context(
                 redirect.attributes(self._environment.config, project, address)
             )
+            # Before the recorder, which is to see what the server gets.
+            stack.enter_context(self._extensions.listening())
             if self.ledger.chosen:
                 for ground in self._grounds.values():
                     stack.enter_context(ground.recorder.listening())

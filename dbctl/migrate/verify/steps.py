@@ -20,7 +20,8 @@ from dbctl.migrate.failure import line_in, ran_nothing
 from dbctl.migrate.model import Direction
 from dbctl.migrate.project import Project
 from dbctl.migrate.trace import redirect
-from dbctl.migrate.trace.explain import failure_of, missing_extension, run_error
+from dbctl.migrate.trace.explain import failure_of, run_error
+from dbctl.migrate.trace.extensions import Extensions
 from dbctl.migrate.trace.ground import Engines, commit
 from dbctl.migrate.trace.isolated import find_convention, run_neutral
 from dbctl.migrate.trace.limits import Limit
@@ -174,8 +175,7 @@ class Steps:
             work(**given)
 
     def _broken(self, error: BaseException) -> Broken:
-        if fatal := missing_extension(error, self._in_flight, self._scratch.major):
-            raise fatal from error
+        Extensions(spare=False).note(error, self._in_flight, self._scratch.major)
         failure = failure_of(error, self.limit.seconds, struck=self.limit.struck)
         return Broken(self._in_flight, failure, line_in(error, self.path(self._in_flight)))
 

@@ -8,13 +8,16 @@ import pytest
 
 from dbctl.errors import SettingsError
 from dbctl.migrate.model import Revision
+from dbctl.migrate.project import read_project
 from dbctl.migrate.rules.graph import id_too_long, several_heads, unknown_parents
 from dbctl.migrate.rules.judge import judge
 from dbctl.migrate.rules.levels import Levels
 from dbctl.migrate.rules.model import Level
+from dbctl.migrate.trace.options import TraceOptions
+from dbctl.migrate.trace.run import trace
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import DropDefault
-from tests.migrate.rules.conftest import as_body
+from tests.migrate.rules.conftest import as_body, write_project
 from tests.migrate.rules.more_cases import ACCOUNT, INVOICE, TICKET
 
 INDEX = as_body("CREATE INDEX i ON invoice (kind)")
@@ -301,3 +304,20 @@ def test_the_graphs_findings():
     assert "It names b, c." in unknown_parents(_revision("a", "b"), ("b", "c"), levels)[0].why
     off = Levels(overrides={"multiple-heads": "off"})
     assert several_heads([_revision("a"), _revision("b")], off) == ()
+
+
+async def test_a_revision_that_makes_an_extension_scratch_lacks_is_judged_without_it(scratch, tmp_path):
+    body = "op.execute('CREATE EXTENSION postgis')\nop.execute('ALTER TABLE account DROP COLUMN note')"
+    config = write_project(
+        tmp_path / "project", ACCOUNT, [body, "op.execute('ALTER TABLE account ADD s geometry')"]
+    )
+    scratch.reset(scratch.address.database)
+    scratch.skipped.clear()
+    options = TraceOptions(spare_extensions=True)
+    first, second = await trace(read_project(config), scratch, ["r001", "r002"], options=options)
+    levels = {found.hazard: found.level for found in judge(first).findings}
+    assert levels["scratch-lacks"] is Level.NOTICE
+    assert levels["drop-column"] is Level.DANGER
+    (fails,) = [found for found in judge(second).findings if found.hazard == "revision-fails"]
+    assert fails.level is Level.CAUTION
+    assert "the extension postgis" in fails.why

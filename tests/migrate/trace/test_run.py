@@ -274,6 +274,33 @@ async def test_a_missing_extension_is_named_with_the_way_out(tmp_path):
     assert "revision a1" in caught.value.why
 
 
+async def test_what_a_missing_extension_is_not_needed_for_is_traced_without_it(tmp_path):
+    project = make_project(
+        tmp_path,
+        {
+            "a1": """
+                op.execute("CREATE TABLE place (id int PRIMARY KEY, at timestamp)")
+                op.execute("CREATE EXTENSION IF NOT EXISTS postgis")
+                op.execute("COMMENT ON EXTENSION postgis IS 'where'")
+                op.execute("CREATE TABLE visit (id bigint PRIMARY KEY)")
+            """,
+            "b2": "op.execute('CREATE EXTENSION pg_elsewhere; ALTER TABLE visit ADD COLUMN n int')",
+            "c3": "op.execute('ALTER TABLE place ADD COLUMN shape geometry')",
+            "d4": "op.execute('ALTER TABLE place ALTER COLUMN id TYPE bigint')",
+        },
+    )
+    with made_scratch() as scratch:
+        found = await traced(project, "b2", "c3", "d4", scratch=scratch, spare_extensions=True)
+        assert [
+            one for one in scratch.notes if "lacks the extension postgis" in one and "--scratch-url" in one
+        ]
+    assert [one.extension for one in found["b2"].lacking] == ["pg_elsewhere"]
+    assert found["b2"].lacking[0].line
+    assert found["b2"].failure is None
+    assert "the extension postgis" in found["c3"].consequence_of
+    assert [one.name for one in found["d4"].statements[0].rewritten] == ["place"]
+
+
 @pytest.mark.parametrize(
     ("env", "revision", "error", "hint"),
     [
