@@ -17,6 +17,7 @@ from dbctl.migrate.plan.choose import choose_revisions, heads_after
 from dbctl.migrate.plan.estimate import peak_bytes
 from dbctl.migrate.plan.fingerprint import hash_file, only
 from dbctl.migrate.plan.join import Measures, plan_revision
+from dbctl.migrate.plan.locked import naming_holders
 from dbctl.migrate.plan.model import FORMAT_VERSION, Disk, Fingerprint, Plan, PlannedRevision
 from dbctl.migrate.plan.stage import Original, Stage, stage
 from dbctl.migrate.plan.survey import Before, Surroundings, Survey
@@ -53,8 +54,14 @@ async def plan(site: Site, request: PlanRequest, *, tell: Tell = lambda _: None)
 
     The target is read in short read-only transactions, and by pg_dump --schema-only. ``tell`` hears what is
     being done. Raises Refused (env.py leads elsewhere, the database is ahead of the code), UsageError (no such
-    revision), Busy (a table is locked so that its definition can't be read), SettingsError, ToolMissing.
+    revision), Busy (a table is locked so that its definition can't be read: it says by whom), SettingsError,
+    ToolMissing.
     """
+    async with naming_holders(site.database):
+        return await _planned(site, request, tell)
+
+
+async def _planned(site: Site, request: PlanRequest, tell: Tell) -> Plan:
     started = time.monotonic()
     status, graph = await read_standing(site)
     chosen = choose_revisions(graph, status.current, request.destination)

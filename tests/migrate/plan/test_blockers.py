@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from dbctl.database import ConnInfo, open_database
+from dbctl.errors import Busy
 from dbctl.migrate.plan.reading import reading
 from dbctl.migrate.plan.sessions import read_sessions
 from dbctl.migrate.plan.sizes import read_sizes
@@ -165,3 +166,14 @@ def test_literals_are_masked(sql, shown):
 
 def test_a_long_query_is_cut():
     assert mask_literals("SELECT " + "a, " * 100, 20) == "SELECT a, a, a, a, …"
+
+
+async def test_who_holds_a_table_so_that_no_plan_can_be_made_is_named(make_plan, shop, monkeypatch):
+    monkeypatch.setattr("dbctl.migrate.plan.copy._LOCK_WAIT_SECONDS", 1)
+    with transaction(shop, "LOCK TABLE orders IN ACCESS EXCLUSIVE MODE") as holder:
+        with pytest.raises(Busy) as busy:
+            await make_plan(shop, WIDEN)
+        assert f"pid {holder.info.backend_pid} (" in busy.value.why
+        assert "idle in transaction for" in busy.value.why
+        assert "holds AccessExclusiveLock on public.orders" in busy.value.why
+    assert busy.value.exit_code == 5
