@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.fixtures.templates",
     "tests.fixtures.database",
     "tests.fixtures.cli",
+    "tests.fixtures.bucket",
 ]
 
 # The processes that tests start load what the first of them compiled, as they do for everybody.

@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbctl.backup.encryption import NO_KEYS, SUFFIX, Keyring
-from dbctl.backup.folder import readable
 from dbctl.backup.model import Backup, Manifest
+from dbctl.backup.repository import readable
+from dbctl.backup.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A backup and the keys that open it; without any, only one in the clear can be read."""
+    """A backup and the keys that open it; without any, only one in the clear can be read.
+
+    ``storage`` is where it lies; None: in its path on this machine's disk, as `dbctl.backup.fetch` gives it.
+    """
 
     backup: Backup
     keyring: Keyring = NO_KEYS
+    storage: Storage | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -31,7 +36,7 @@ class Archive:
     @property
     def path(self) -> Path:
         """Where its bytes are."""
-        return self.backup.path / self.manifest.archive
+        return Path(self.backup.path) / self.manifest.archive
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -52,5 +57,5 @@ class Archive:
         stored = name + SUFFIX if self.encrypted else name
         if stored not in {one.name for one in self.manifest.members}:
             return None
-        content = (self.backup.path / stored).read_bytes()
+        content = (Path(self.backup.path) / stored).read_bytes()
         return self.keyring.decrypt(content) if self.encrypted else content

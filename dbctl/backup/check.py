@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 from dbctl.backup.archive import Archive
 from dbctl.backup.encryption import Keyring
-from dbctl.backup.folder import BackupFolder
 from dbctl.backup.model import Backup, Progress, Verified
+from dbctl.backup.repository import Repository
 from dbctl.backup.verify import verify_and_note
 from dbctl.settings import Loaded
 
 
 async def check_backups(
-    folder: BackupFolder,
-    backups: Sequence[Backup],
+    chosen: Sequence[tuple[Repository, Backup]],
     loaded: Loaded,
     *,
     restore: bool,
@@ -23,13 +22,13 @@ async def check_backups(
 ) -> list[Verified]:
     """``restore`` proves those that can be: a partial one, or one without a manifest, is only read."""
     return [
-        await _check(folder, one, loaded, restore=restore, keyring=keyring, progress=progress)
-        for one in backups
+        await _check(repository, one, loaded, restore=restore, keyring=keyring, progress=progress)
+        for repository, one in chosen
     ]
 
 
 async def _check(
-    folder: BackupFolder,
+    repository: Repository,
     backup: Backup,
     loaded: Loaded,
     *,
@@ -39,7 +38,9 @@ async def _check(
 ) -> Verified:
     whole = backup.manifest is not None and backup.manifest.selection is None
     if not restore or not whole:
-        return await verify_and_note(folder, backup, progress=progress)
+        return await verify_and_note(repository, backup, progress=progress)
     from dbctl.backup.proof import prove_backup
 
-    return await prove_backup(folder, Archive(backup, keyring), loaded, progress=progress)
+    return await prove_backup(
+        repository, Archive(backup, keyring, repository.storage), loaded, progress=progress
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from dbctl.backup.folder import LATEST, BackupFolder, readable
 from dbctl.backup.model import Backup, Manifest, Status
+from dbctl.backup.repository import LATEST, Repository, readable
 from dbctl.database import Target
 from dbctl.errors import Corrupt, NotFound, Refused, UsageError
 
@@ -23,12 +23,12 @@ def parse_moment(given: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def good_backups(folder: BackupFolder, target: Target) -> list[Manifest]:
+def good_backups(repository: Repository, target: Target) -> list[Manifest]:
     """The manifests of the target's own good and whole backups, the newest first: of its environment, server and database."""
     here = (target.environment, target.conninfo.place, target.conninfo.database)
     return [
         one.manifest
-        for one in folder.backups()
+        for one in repository.backups()
         if one.counts
         and one.manifest is not None
         and (one.manifest.environment, one.manifest.host, one.manifest.database) == here
@@ -36,7 +36,7 @@ def good_backups(folder: BackupFolder, target: Target) -> list[Manifest]:
 
 
 def choose_backup(
-    folder: BackupFolder,
+    repository: Repository,
     reference: str,
     target: Target,
     *,
@@ -54,9 +54,9 @@ def choose_backup(
     environment = from_environment or target.environment
     database = from_database or target.conninfo.database
     if moment is not None and reference == LATEST:
-        backup = _at(folder, moment, environment, database)
+        backup = _at(repository, moment, environment, database)
     else:
-        backup = folder.find(reference, environment=environment, database=database)
+        backup = repository.find(reference, environment=environment, database=database)
     manifest = readable(backup)
     if backup.status is not Status.GOOD:
         raise Corrupt(
@@ -109,15 +109,17 @@ def _check_replaces(backup: Backup, manifest: Manifest, target: Target, host: st
         )
 
 
-def _at(folder: BackupFolder, moment: datetime, environment: str, database: str) -> Backup:
-    good = [one for one in folder.backups() if one.counts and _is_of(one, environment, database)]
+def _at(repository: Repository, moment: datetime, environment: str, database: str) -> Backup:
+    good = [one for one in repository.backups() if one.counts and _is_of(one, environment, database)]
     for one in good:
         if readable(one).created_at <= moment:
             return one
     oldest = readable(good[-1]).created_at if good else None
     raise NotFound(
         f"no good backup of {environment}, database {database}, is as old as {moment:%Y-%m-%dT%H:%M:%SZ}",
-        why=f"the oldest is of {oldest:%Y-%m-%dT%H:%M:%SZ}" if oldest else f"there is none in {folder.path}",
+        why=f"the oldest is of {oldest:%Y-%m-%dT%H:%M:%SZ}"
+        if oldest
+        else f"there is none in {repository.place}",
         hint="see `dbctl backup list`",
     )
 

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
@@ -52,7 +54,10 @@ class Dumped:
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """pg_dump, the snapshot that it shall read, and how it compresses."""
+    """pg_dump, the snapshot that it shall read, and how it compresses.
+
+    ``size_bytes`` is the database's; ``work`` is where it writes a folder, None for one stream.
+    """
 
     pg_dump: Tool
     server_version: str
@@ -61,6 +66,8 @@ class _Client:
     chosen: Chosen
     major: int
     jobs: int
+    size_bytes: int
+    work: Path | None
     notes: tuple[str, ...] = ()
 
 
@@ -82,15 +89,15 @@ class Dump:
         async with patient(self.target) as database, database.session() as session:
             client = await self._prepare(session)
             async with alongside(self._read(session, client)) as reading:
-                if client.jobs > 1:
-                    archive, result = await self._dump_folder(client)
+                if client.work is not None:
+                    archive, result = await self._dump_folder(client, client.work)
                 else:
                     archive, result = await self._dump_file(client)
                 self._writing.set()
                 facts, marks = await reading
         roles, notes = await server_wide.dump_globals(self.target, client.pg_dump, self.settings)
-        members = [*archive, self._small(catalog.MEMBER_NAME, catalog.render_marks(marks))]
-        members += [self._small(server_wide.MEMBER_NAME, roles)] if roles else []
+        members = [*archive, await self._small(catalog.MEMBER_NAME, catalog.render_marks(marks))]
+        members += [await self._small(server_wide.MEMBER_NAME, roles)] if roles else []
         return Dumped(
             archive=archive[0].name.partition("/")[0],
             members=tuple(members),
@@ -109,16 +116,19 @@ class Dump:
         compression, notes = await choose_compression(pg_dump, self.settings.compression)
         chosen = await choose_relations(session, self.request.selection)
         await refuse_obstacles(session, chosen)
-        jobs = 1 if self.recipients else await self._jobs(session)
-        if self.recipients and self.request.jobs:
+        size_bytes = int(await session.scalar(text(SIZE)) or 0)
+        jobs, work = self._jobs(size_bytes), None
+        if jobs > 1:
             # pg_dump writes a folder's files itself: they would lie there in the clear.
-            notes += ("encrypted, hence in one stream and not in parallel",)
-        return _Client(pg_dump, version, snapshot, compression, chosen, major, jobs, notes)
+            work = None if self.recipients else self.staged.workplace
+            if work is None and self.request.jobs:
+                why = "encrypted" if self.recipients else "into no folder"
+                notes += (f"{why}, hence in one stream and not in parallel",)
+        return _Client(pg_dump, version, snapshot, compression, chosen, major, jobs, size_bytes, work, notes)
 
-    async def _jobs(self, session: AsyncSession) -> int:
+    def _jobs(self, size_bytes: int) -> int:
         if self.request.jobs:
             return self.request.jobs
-        size_bytes = int(await session.scalar(text(SIZE)) or 0)
         return self.settings.jobs if size_bytes >= self.settings.parallel_above else 1
 
     async def _read(self, session: AsyncSession, client: _Client) -> tuple[Facts, catalog.Marks]:
@@ -133,26 +143,24 @@ class Dump:
 
     async def _dump_file(self, client: _Client) -> tuple[tuple[Member, ...], ToolResult]:
         name = FILE_NAME + (SUFFIX if self.recipients else "")
-        with self.staged.member(name) as file:
-            async with self._sink(file) as sink:
-                result = await self._pg_dump(client, "--format=custom", sink=sink)
+        async with self.staged.opened(name, client.size_bytes) as file, self._sink(file) as sink:
+            result = await self._pg_dump(client, "--format=custom", sink=sink)
         return (file.member,), result
 
-    async def _dump_folder(self, client: _Client) -> tuple[tuple[Member, ...], ToolResult]:
-        folder = self.staged.work / FOLDER_NAME
+    async def _dump_folder(self, client: _Client, work: Path) -> tuple[tuple[Member, ...], ToolResult]:
+        folder = work / FOLDER_NAME
         options = ("--format=directory", f"--jobs={client.jobs}", f"--file={folder}")
-        async with alongside(self._watch_folder()):
+        async with alongside(self._watch_folder(folder)):
             result = await self._pg_dump(client, *options, sink=None)
         return await asyncio.to_thread(self.staged.adopt, FOLDER_NAME), result
 
-    async def _watch_folder(self) -> None:
+    async def _watch_folder(self, folder: Path) -> None:
         """Tell how much there is, and when the first table is dumped: all locks are held by then."""
-        folder = self.staged.work / FOLDER_NAME
         while True:
             with suppress(OSError):
-                files = list(folder.iterdir())
-                self.progress(sum(one.stat().st_size for one in files))
-                if files:
+                sizes = _sizes(folder)
+                self.progress(sum(sizes))
+                if sizes:
                     self._writing.set()
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -168,14 +176,15 @@ class Dump:
             return take
 
         if not self.recipients:
-            yield told(file.write)
+            # A network is waited for in a thread, a disk is not worth one.
+            yield told(partial(self.staged.call, file.write) if self.staged.remote else file.write)
             return
         async with Encrypter(self.recipients, file.write) as encrypter:
             yield told(encrypter.put)
 
-    def _small(self, name: str, content: bytes) -> Member:
+    async def _small(self, name: str, content: bytes) -> Member:
         name += SUFFIX if self.recipients else ""
-        with self.staged.member(name) as file:
+        async with self.staged.opened(name) as file:
             file.write(encrypt(content, self.recipients) if self.recipients else content)
         return file.member
 
@@ -197,6 +206,10 @@ class Dump:
             )
         except ToolFailed as error:
             raise dump_error(error, self.settings.lock_wait) from error
+
+
+def _sizes(folder: Path) -> list[int]:
+    return [one.stat().st_size for one in folder.iterdir()]
 
 
 def _warnings(messages: str) -> tuple[str, ...]:

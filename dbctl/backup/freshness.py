@@ -3,27 +3,60 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from dbctl.backup.folder import BackupFolder
 from dbctl.backup.model import Backup, Freshness, FreshnessReport, Level
+from dbctl.backup.repository import Repository
+from dbctl.errors import Failed
 
 _TOLERANCE_SECONDS = 3600
 
 
+def check_all(
+    repositories: Sequence[Repository],
+    environment: str,
+    now: datetime,
+    *,
+    max_age: float,
+    max_unproven: float,
+) -> FreshnessReport:
+    """`check_freshness` of each; one of several that can't be asked is critical, as if nothing were in it."""
+    if len(repositories) == 1:
+        return check_freshness(repositories[0], environment, now, max_age=max_age, max_unproven=max_unproven)
+    reports: dict[str, FreshnessReport] = {}
+    for one in repositories:
+        try:
+            found = check_freshness(one, environment, now, max_age=max_age, max_unproven=max_unproven)
+        except Failed as error:
+            found = FreshnessReport(environment, Level.CRITICAL, str(error), ())
+        reports[one.place] = found
+    problems = [f"{place}: {one.message}" for place, one in reports.items() if one.level is not Level.OK]
+    return FreshnessReport(
+        environment,
+        max((one.level for one in reports.values()), key=lambda one: one.severity),
+        "; ".join(problems) or "all is well",
+        tuple(database for one in reports.values() for database in one.databases),
+    )
+
+
 def check_freshness(
-    folder: BackupFolder, environment: str, now: datetime, *, max_age: float, max_unproven: float
+    repository: Repository, environment: str, now: datetime, *, max_age: float, max_unproven: float
 ) -> FreshnessReport:
     """The environment's newest good and newest proven backup of each database; seconds, 0 sets no limit.
 
     Asks no database: a run that never happened is seen as well. Without any backup that is critical.
     """
     groups: dict[tuple[str, str], list[Backup]] = defaultdict(list)
-    for one in folder.backups():
+    for one in repository.backups():
         if one.manifest and one.manifest.environment == environment:
             groups[one.manifest.host, one.manifest.database].append(one)
     checks = [
-        _check(host, database, group, now, max_age=max_age, max_unproven=max_unproven)
+        replace(
+            _check(host, database, group, now, max_age=max_age, max_unproven=max_unproven),
+            target=repository.place,
+        )
         for (host, database), group in sorted(groups.items())
     ]
     problems = [one.problem for one in checks if one.problem]

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dbctl.backup.archive import Archive
-from dbctl.backup.create import create_backup
+from dbctl.backup.create import Created, create_backup
 from dbctl.backup.encryption import NO_KEYS, Keyring
-from dbctl.backup.folder import BackupFolder
 from dbctl.backup.model import Backup, Progress, Request, Say, ignore
 from dbctl.backup.proof import prove_backup
 from dbctl.backup.prune import prune_backups
+from dbctl.backup.repository import Repository
+from dbctl.backup.verify import verify_and_note
 from dbctl.database import Target
 from dbctl.errors import Failed, Refused, UsageError
 
 
 async def make_backup(
     target: Target,
-    folder: BackupFolder,
+    repositories: Sequence[Repository],
     request: Request,
     *,
     prove: bool = False,
@@ -27,18 +29,31 @@ async def make_backup(
 ) -> Backup:
     """Write a backup; ``prove`` restores it on scratch and compares rows, values and catalog.
 
-    One that does not restore stays, marked as failed, and is raised as Failed; nothing is then removed.
+    One that does not restore stays, marked as failed, and is raised as Failed; nothing is then removed. One
+    that some repository did not take is raised as Failed too, when all is done in the others.
     """
     settings = target.settings.settings.backup
     if prove:
         _ensure_provable(request, encrypted=bool(settings.encrypt_to), keyring=keyring)
         request = replace(request, digests=True)
-    backup = await create_backup(target, folder, settings, request, progress=progress, say=say)
+    made = await create_backup(target, repositories, settings, request, progress=progress, say=say)
+    backup, failures = made.backup, dict(made.failures)
     if prove:
-        backup = await _proven(target, folder, Archive(backup, keyring), say)
+        backup = await _proven(target, made, keyring, say)
     if settings.prune and request.selection.whole:
-        removed = [one for one in await prune_backups(folder, target.environment, settings) if one.removed]
-        say(f"removed {len(removed)} that backup.keep does not keep")
+        for repository in made.holders:
+            try:
+                verdicts = await prune_backups(repository, target.environment, settings)
+            except Failed as error:
+                failures[repository.place] = error
+            else:
+                say(f"removed {sum(one.removed for one in verdicts)} that backup.keep does not keep")
+    if failures:
+        raise Failed(
+            f"backup {backup.id} is good, but not all went well in every target",
+            why="; ".join(f"{place}: {error}" for place, error in failures.items()),
+            hint=f"it is in {', '.join(one.place for one in made.holders)}; mend the other, and run it again",
+        )
     return backup
 
 
@@ -53,14 +68,24 @@ def _ensure_provable(request: Request, *, encrypted: bool, keyring: Keyring) -> 
         )
 
 
-async def _proven(target: Target, folder: BackupFolder, archive: Archive, say: Say) -> Backup:
-    verified = await prove_backup(folder, archive, target.settings)
+async def _proven(target: Target, made: Created, keyring: Keyring, say: Say) -> Backup:
+    """Restore it from where it is read fastest; the others are read back, byte by byte, and share the proof."""
+    first, *others = sorted(made.holders, key=lambda one: one.storage.remote)
+    backup = first.find(made.backup.id, environment=target.environment)
+    verified = await prove_backup(first, Archive(backup, keyring, first.storage), target.settings)
     for note in verified.notes:
         say(f"note: {note}")
+    proven = first.find(backup.id, environment=target.environment)
+    for other in others:
+        copy = other.find(backup.id, environment=target.environment)
+        read = await verify_and_note(other, copy)
+        if read.good and proven.proof:
+            other.record(copy, replace(proven.proof, manifest_sha256=copy.manifest_sha256))
+        verified = verified if read.good else read
     if not verified.good:
         raise Failed(
             f"backup {verified.id} does not restore to what was dumped",
             why=verified.problem,
             hint="it is marked as failed and counts for nothing; `dbctl backup show` says more",
         )
-    return folder.find(verified.id, environment=target.environment)
+    return proven

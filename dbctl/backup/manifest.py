@@ -23,11 +23,10 @@ from dbctl.backup.model import (
     Selection,
     TableRows,
 )
+from dbctl.backup.naming import MANIFEST_NAME, PROOF_NAME
 from dbctl.backup.seal import check_seal, sealed
 from dbctl.errors import Corrupt
 
-MANIFEST_NAME = "manifest.json"
-PROOF_NAME = "proof.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SCALARS = (str, int, float)
 _DEEPEST = 2

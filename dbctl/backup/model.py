@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Literal
 
 FORMAT_VERSION = 2
@@ -163,7 +162,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A backup in one line of a list; what an unreadable manifest leaves open is None."""
+    """A backup in one line of a list; what an unreadable manifest leaves open is None. ``path`` may be a URL."""
 
     id: str
     status: Status
@@ -172,7 +171,7 @@ class Summary:
     database: str | None
     created_at: datetime | None
     size_bytes: int | None
-    path: Path
+    path: str
     partial: bool | None
     encrypted: bool | None
     proven_at: datetime | None
@@ -180,12 +179,15 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A backup in a folder; ``problem`` says why its status is not good. ``manifest_sha256`` is of the file's bytes."""
+    """A backup; ``problem`` says why its status is not good, ``path`` is its folder or its URL.
+
+    ``manifest_sha256`` is of the manifest's bytes.
+    """
 
     id: str
     status: Status
     problem: str
-    path: Path
+    path: str
     manifest: Manifest | None
     manifest_sha256: str = ""
     proof: Proof | None = None
@@ -224,7 +226,7 @@ class Backup:
 class Verified:
     """Whether a backup's bytes are those that its manifest describes, or (``restored``) all that it brings back.
 
-    ``compared`` says what was, in words; ``size_bytes`` were read.
+    ``compared`` says what was, in words; ``size_bytes`` were read; ``path`` is the backup's.
     """
 
     id: str
@@ -235,11 +237,12 @@ class Verified:
     restored: bool = False
     compared: str = ""
     notes: tuple[str, ...] = ()
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What retention says of a backup, and why; ``removed`` once it was."""
+    """What retention says of a backup at ``path``, and why; ``removed`` once it was."""
 
     id: str
     keep: bool
@@ -248,6 +251,7 @@ class Verdict:
     database: str | None
     size_bytes: int | None
     removed: bool
+    path: str = ""
 
 
 class Level(StrEnum):
@@ -265,7 +269,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """One database's newest good backup, and when one was last proven; None where there is none."""
+    """One database's newest good backup in ``target``, and when one was last proven; None where there is none."""
 
     database: str
     host: str
@@ -276,6 +280,7 @@ class Freshness:
     proven_seconds_ago: float | None
     size_bytes: int | None
     good: int
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)

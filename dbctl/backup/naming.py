@@ -7,6 +7,8 @@ import re
 import secrets
 from datetime import UTC, datetime
 
+MANIFEST_NAME = "manifest.json"
+PROOF_NAME = "proof.json"
 BACKUP_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _NAME_BYTES = 63
 _SIDE_ID = re.compile(r"\d{8}t\d{6}z_[0-9a-f]{6}")

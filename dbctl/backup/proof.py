@@ -16,12 +16,13 @@ from dbctl.backup.archive import Archive
 from dbctl.backup.archive_tools import choose_tool
 from dbctl.backup.compare import compare_rows, has_digests
 from dbctl.backup.connections import at, patient, run_ddl
-from dbctl.backup.folder import BackupFolder
+from dbctl.backup.fetch import fetched
 from dbctl.backup.model import Manifest, Progress, Proof, Status, Verified, ignore
 from dbctl.backup.new_database import new_database
 from dbctl.backup.pg_restore import fill_database
 from dbctl.backup.preflight import MISSING_EXTENSIONS, Preflight, archive_problems
-from dbctl.backup.verify import verify_and_note
+from dbctl.backup.repository import Repository
+from dbctl.backup.verify import note
 from dbctl.database import ConnInfo, Target
 from dbctl.errors import Refused, ToolFailed, ToolMissing
 from dbctl.postgres.binaries import Binaries, find_servers
@@ -42,7 +43,7 @@ _NO_ROOM = ("No space left", "disk full")
 
 
 async def prove_backup(
-    folder: BackupFolder, archive: Archive, loaded: Loaded, *, progress: Progress = ignore
+    repository: Repository, archive: Archive, loaded: Loaded, *, progress: Progress = ignore
 ) -> Verified:
     """Read every byte, restore on scratch, compare, and record beside the manifest what was found.
 
@@ -51,22 +52,23 @@ async def prove_backup(
     server of that major): nothing is then recorded.
     """
     manifest = archive.manifest
-    verified = await verify_and_note(folder, archive.backup, progress=progress)
-    failed_before = archive.backup.status is Status.FAILED and verified.problem == archive.backup.problem
-    if not verified.good and not failed_before:
-        return verified
-    if manifest.selection is not None:
-        raise Refused(
-            f"backup {archive.backup.id} is partial",
-            why="what its tables refer to is not in it",
-            hint="`dbctl backup verify` compares its bytes",
-        )
-    started = time.monotonic()
-    archive.ensure_opens()
-    async with time_limit(loaded.settings.backup.timeout, "the proof"):
-        found = await _restored(archive, manifest, loaded)
+    async with fetched(archive, progress=progress) as (verified, ready):
+        note(repository, archive.backup, verified)
+        failed_before = archive.backup.status is Status.FAILED and verified.problem == archive.backup.problem
+        if not verified.good and not failed_before:
+            return verified
+        if manifest.selection is not None:
+            raise Refused(
+                f"backup {archive.backup.id} is partial",
+                why="what its tables refer to is not in it",
+                hint="`dbctl backup verify` compares its bytes",
+            )
+        started = time.monotonic()
+        ready.ensure_opens()
+        async with time_limit(loaded.settings.backup.timeout, "the proof"):
+            found = await _restored(ready, manifest, loaded)
     proof = _proof(archive, found, started)
-    folder.record(archive.backup, proof)
+    repository.record(archive.backup, proof)
     return Verified(
         id=archive.backup.id,
         good=proof.good,
@@ -76,6 +78,7 @@ async def prove_backup(
         restored=True,
         compared=proof.compared,
         notes=proof.notes,
+        path=archive.backup.path,
     )
 
 

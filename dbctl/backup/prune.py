@@ -6,16 +6,22 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from dbctl.backup.folder import BackupFolder
 from dbctl.backup.model import Backup, Status, Verdict
+from dbctl.backup.repository import Repository
 from dbctl.backup.retention import Keep, judge
+from dbctl.backup.staging import path_of
 from dbctl.backup.verify import verify_and_note
 from dbctl.errors import UsageError
 from dbctl.settings import BackupSettings
 
+_HALF = "no backup: an interrupted upload left it"
 
-def plan_prune(folder: BackupFolder, environment: str, settings: BackupSettings) -> tuple[Verdict, ...]:
-    """What `prune_backups` would do with the environment's backups. Raises UsageError where nothing is to be kept."""
+
+def plan_prune(repository: Repository, environment: str, settings: BackupSettings) -> tuple[Verdict, ...]:
+    """What `prune_backups` would do with the environment's backups, and with what interrupted uploads left.
+
+    Raises UsageError where nothing is to be kept.
+    """
     keep = settings.keep
     wish = Keep(
         keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly, within_seconds=keep.within
@@ -23,37 +29,41 @@ def plan_prune(folder: BackupFolder, environment: str, settings: BackupSettings)
     if wish.empty:
         raise UsageError("backup.keep keeps nothing", hint="set backup.keep.last, daily, weekly …")
     ours = [
-        one for one in folder.backups() if one.manifest is None or one.manifest.environment == environment
+        one for one in repository.backups() if one.manifest is None or one.manifest.environment == environment
     ]
-    return judge(ours, wish, datetime.now(UTC))
+    halves = [
+        Verdict(one, False, (_HALF,), None, None, None, False, path_of(repository.storage, one))
+        for one in repository.storage.leftovers()
+    ]
+    return (*judge(ours, wish, datetime.now(UTC)), *halves)
 
 
 async def prune_backups(
-    folder: BackupFolder, environment: str, settings: BackupSettings
+    repository: Repository, environment: str, settings: BackupSettings
 ) -> tuple[Verdict, ...]:
     """Remove the environment's backups that retention does not keep; one writer at a time, else Busy.
 
     First the newest good backup of each database is read: where it turns out damaged it no longer counts,
     and the verdicts are made anew.
     """
-    with folder.locked():
-        verdicts = await _verdicts_on_good_ground(folder, environment, settings)
-        by_id = {one.id: one for one in folder.backups()}
-        return tuple([_carried_out(folder, by_id, verdict) for verdict in verdicts])
+    with repository.locked():
+        verdicts = await _verdicts_on_good_ground(repository, environment, settings)
+        by_id = {one.id: one for one in repository.backups()}
+        return tuple([_carried_out(repository, by_id, verdict) for verdict in verdicts])
 
 
 async def _verdicts_on_good_ground(
-    folder: BackupFolder, environment: str, settings: BackupSettings
+    repository: Repository, environment: str, settings: BackupSettings
 ) -> tuple[Verdict, ...]:
     read: set[str] = set()
     while True:
-        verdicts = plan_prune(folder, environment, settings)
-        unread = _pillars(folder.backups(), verdicts) - read
+        verdicts = plan_prune(repository, environment, settings)
+        unread = _pillars(repository.backups(), verdicts) - read
         if not unread:
             return verdicts
-        for one in folder.backups():
+        for one in repository.backups():
             if one.id in unread:
-                await verify_and_note(folder, one)
+                await verify_and_note(repository, one)
         read |= unread
 
 
@@ -69,9 +79,12 @@ def _pillars(backups: Collection[Backup], verdicts: Collection[Verdict]) -> set[
     return set(found.values())
 
 
-def _carried_out(folder: BackupFolder, by_id: dict[str, Backup], verdict: Verdict) -> Verdict:
+def _carried_out(repository: Repository, by_id: dict[str, Backup], verdict: Verdict) -> Verdict:
     backup = by_id.get(verdict.id)
+    if backup is None and verdict.reasons == (_HALF,):
+        repository.storage.discard(verdict.id)
+        return replace(verdict, removed=True)
     if verdict.keep or backup is None or backup.status is not Status.GOOD:
         return verdict
-    folder.remove(backup)
+    repository.remove(backup)
     return replace(verdict, removed=True)

@@ -14,6 +14,7 @@ from dbctl.backup.alongside import time_limit, together
 from dbctl.backup.archive import Archive
 from dbctl.backup.arrival import compare_arrival
 from dbctl.backup.connections import at, find_maintenance, only_restore, patient, psql_command, run_ddl
+from dbctl.backup.fetch import intact
 from dbctl.backup.mask import mask_database
 from dbctl.backup.model import Manifest, Progress, Say, ignore
 from dbctl.backup.naming import new_id, side_name
@@ -24,7 +25,6 @@ from dbctl.backup.properties import copy_properties
 from dbctl.backup.restore_model import Restored, RestoreOptions
 from dbctl.backup.statistics import analyze
 from dbctl.backup.swap import KEPT, UNDONE, go_live
-from dbctl.backup.verify import ensure_intact
 from dbctl.database import Target
 from dbctl.errors import Failed
 from dbctl.postgres.identifiers import quote_identifier
@@ -80,10 +80,12 @@ async def restore_backup(
     """
     started = time.monotonic()
     name = options.beside or target.conninfo.database
-    async with time_limit(settings.timeout, "the restore"):
-        await ensure_intact(archive.backup, progress=progress)
+    async with (
+        time_limit(settings.timeout, "the restore"),
+        intact(archive, progress=progress) as ready,
+    ):
         maintenance = await find_maintenance(target)
-        work = _Work(target, maintenance, archive, settings, options, finish)
+        work = _Work(target, maintenance, ready, settings, options, finish)
         async with only_restore(maintenance, name):
             kept, notes = await _restore(work, name, say)
     return _told(maintenance, archive.manifest, name, kept, notes=notes, started=started)

@@ -105,6 +105,7 @@ def _verdict(backup: Backup, reasons: Sequence[str]) -> Verdict:
         database=known.database if known else None,
         size_bytes=sum(one.size_bytes for one in known.members) if known else None,
         removed=False,
+        path=backup.path,
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from dbctl.backup.alongside import time_limit
 from dbctl.backup.archive import Archive
 from dbctl.backup.connections import at, find_maintenance, only_restore, patient, run_ddl
+from dbctl.backup.fetch import intact
 from dbctl.backup.model import Facts, Progress, Say, ignore
 from dbctl.backup.naming import new_id, side_name
 from dbctl.backup.new_database import drop_leftovers, name_in_the_making, scrap_database
@@ -24,7 +25,6 @@ from dbctl.backup.restore_model import RestoreOptions, TableBack, TablesBack
 from dbctl.backup.rows import count_rows, read_tables
 from dbctl.backup.table_facts import Side, copy_back, detach, find_tables
 from dbctl.backup.toc import entries_of
-from dbctl.backup.verify import ensure_intact
 from dbctl.database import Target
 from dbctl.errors import Failed
 from dbctl.postgres.identifiers import quote_identifier
@@ -59,10 +59,12 @@ async def restore_tables(
     """
     started = time.monotonic()
     database = target.conninfo.database
-    async with time_limit(settings.timeout, "the restore"):
-        await ensure_intact(archive.backup, progress=progress)
+    async with (
+        time_limit(settings.timeout, "the restore"),
+        intact(archive, progress=progress) as ready,
+    ):
         maintenance = await find_maintenance(target)
-        work = _Work(target, maintenance, archive, settings, jobs)
+        work = _Work(target, maintenance, ready, settings, jobs)
         run_id = new_id(datetime.now(UTC))
         schema = side_name("restored", "of", run_id)
         async with only_restore(maintenance, database):

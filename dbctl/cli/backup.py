@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dbctl.cli.command import Group, Invocation
-from dbctl.cli.storage import agrees_to_remove, open_folder, open_keyring, seconds_of
+from dbctl.cli.storage import Where, agrees_to_remove, open_keyring, open_repositories, seconds_of
 
 group = Group(
     "backup",
@@ -39,10 +39,11 @@ async def create(
     ] = None,
     schema: Annotated[Patterns, typer.Option(metavar="NAME", help="Only these schemas.")] = None,
     exclude: Annotated[Patterns, typer.Option(metavar="NAME", help="Without these tables.")] = None,
+    where: Where = None,
 ) -> None:
-    """Dump the database into the folder of backups. `dbctl backup` alone does this.
+    """Dump the database into backup.target, or at once into all of backup.targets. `dbctl backup` alone does this.
 
-    Prints the new backup's id. With -q it says nothing unless it fails: for cron. A partial backup counts
+    Prints the new backup's id. Where one of several targets fails, the others get it, and the exit code is 6. With -q it says nothing unless it fails: for cron. A partial backup counts
     neither as latest nor for retention.
 
     Example: dbctl backup create --env production --prove -q
@@ -53,35 +54,42 @@ async def create(
 
     wanted = Selection(tuple(table or ()), tuple(schema or ()), tuple(exclude or ()))
     request, keyring = Request(wanted, jobs, digests), open_keyring(run)
-    target, folder = await run.target(direct=True), open_folder(run)
+    target, folders = await run.target(direct=True), open_repositories(run, where)
     with run.progress("Dumping", unit="bytes") as progress:
         made = await make_backup(
-            target, folder, request, prove=prove, keyring=keyring, progress=progress, say=run.say
+            target, folders, request, prove=prove, keyring=keyring, progress=progress, say=run.say
         )
     run.say(views.sentence(made))
     run.emit(made, views.created)
 
 
 @group.command("list", emits="list")
-def list_(run: Invocation) -> None:
-    """List the backups in the environment's folder, the newest first. Asks no database.
+def list_(run: Invocation, *, where: Where = None) -> None:
+    """List the backups in each of the environment's targets, the newest first. Asks no database.
 
     Example: dbctl backup list --format json
     """
+    from dbctl.backup.several import every_backup
     from dbctl.cli.output.views import backup as views
 
-    run.emit([one.summary for one in open_folder(run).backups()], views.backups)
+    found = every_backup(open_repositories(run, where), say=run.say)
+    run.emit([one.summary for one in found], views.backups)
 
 
 @group.command("show", emits="report")
-def show(run: Invocation, backup: Reference = "latest") -> None:
+def show(run: Invocation, backup: Reference = "latest", *, where: Where = None) -> None:
     """Show what a backup's manifest says, and what its last proof found. Asks no database.
 
     Example: dbctl backup show latest
     """
+    from dbctl.backup.several import newest
     from dbctl.cli.output.views import backup as views
 
-    run.emit(open_folder(run).find(backup, environment=run.loaded.environment), views.details)
+    environment = run.loaded.environment
+    _, found = newest(
+        open_repositories(run, where), lambda one: one.find(backup, environment=environment), say=run.say
+    )
+    run.emit(found, views.details)
 
 
 @group.command("verify", emits="list")
@@ -89,26 +97,26 @@ async def verify(
     run: Invocation,
     backup: Reference = "latest",
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every backup in the folder.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every backup there is.")] = False,
     restore: Annotated[
         bool, typer.Option("--restore", help="Restore it on scratch and compare rows, values and catalog.")
     ] = False,
+    where: Where = None,
 ) -> None:
     """Compare every byte of a backup with its manifest, or prove that it restores. Asks no database of yours.
 
-    What is found is noted beside the backup: one that is not good counts for nothing. Exit code 1 for that.
+    In each target by itself. What is found is noted beside the backup: one that is not good counts for nothing. Exit code 1 for that.
 
     Example: dbctl backup verify latest --restore
     """
     from dbctl.backup.check import check_backups
+    from dbctl.backup.several import chosen_everywhere
     from dbctl.cli.output.views import backup as views
 
-    folder, keyring = open_folder(run), open_keyring(run)
-    chosen = folder.backups() if every else [folder.find(backup, environment=run.loaded.environment)]
+    folders, keyring = open_repositories(run, where), open_keyring(run)
+    chosen = chosen_everywhere(folders, None if every else backup, run.loaded.environment)
     with run.progress("Reading", unit="bytes") as progress:
-        results = await check_backups(
-            folder, chosen, run.loaded, restore=restore, keyring=keyring, progress=progress
-        )
+        results = await check_backups(chosen, run.loaded, restore=restore, keyring=keyring, progress=progress)
     run.emit(results, views.verified)
     run.verdict(all(result.good for result in results))
 
@@ -124,43 +132,46 @@ def status(
         str | None,
         typer.Option(metavar="TIME", help="How long ago the last proof may be, such as 7d; 0: any."),
     ] = None,
+    where: Where = None,
 ) -> None:
     """Say whether there is a fresh backup, and a proven one. Asks no database: any machine with the storage can.
 
-    Exit code 1 if not; under --format nagios 1 is a warning and 2 critical.
+    In each target by itself. Exit code 1 if not; under --format nagios 1 is a warning and 2 critical.
 
     Example: dbctl backup status --max-age 26h --max-unproven 7d
     """
     from datetime import UTC, datetime
 
-    from dbctl.backup.freshness import check_freshness
+    from dbctl.backup.freshness import check_all
     from dbctl.cli.output.views import freshness as views
 
-    settings, folder = run.loaded.settings.backup, open_folder(run)
+    settings, folders = run.loaded.settings.backup, open_repositories(run, where)
     limits = {
         "max_age": seconds_of("--max-age", max_age, settings.max_age),
         "max_unproven": seconds_of("--max-unproven", max_unproven, settings.max_unproven),
     }
-    report = check_freshness(folder, run.loaded.environment, datetime.now(UTC), **limits)
+    report = check_all(folders, run.loaded.environment, datetime.now(UTC), **limits)
     run.emit(report, views.report, always=run.common.format == "nagios")
     run.monitored(report.level.severity)
 
 
 @group.command("prune", emits="list", writes=True)
-async def prune(run: Invocation) -> None:
+async def prune(run: Invocation, *, where: Where = None) -> None:
     """Show which backups retention keeps and why; with --yes, remove the others.
 
     Only good backups of whole databases are counted; the newest of them always stays, and so does the newest
-    proven one. The rules are backup.keep.last, hourly, daily, weekly, monthly, yearly, within.
+    proven one. Each target is judged by itself, and what interrupted uploads left in a bucket goes too. The rules are backup.keep.last, hourly, daily, weekly, monthly, yearly, within.
 
     Example: dbctl backup prune --env production --yes
     """
     from dbctl.backup.prune import plan_prune, prune_backups
     from dbctl.cli.output.views import freshness as views
 
-    folder, settings, environment = open_folder(run), run.loaded.settings.backup, run.loaded.environment
-    planned = plan_prune(folder, environment, settings)
-    agreed = agrees_to_remove(run, planned)
-    verdicts = await prune_backups(folder, environment, settings) if agreed else planned
+    settings, environment = run.loaded.settings.backup, run.loaded.environment
+    folders = open_repositories(run, where)
+    planned = [verdict for one in folders for verdict in plan_prune(one, environment, settings)]
+    verdicts = planned
+    if agrees_to_remove(run, planned):
+        verdicts = [verdict for one in folders for verdict in await prune_backups(one, environment, settings)]
     run.say(views.outcome(verdicts))
     run.emit(verdicts, views.verdicts)

@@ -175,13 +175,16 @@ async def _secure(run: Invocation, require_backup: str | None, *, backup: bool) 
     if backup:
         from dbctl.backup.create import create_backup
         from dbctl.cli.output.views import backup as views
-        from dbctl.cli.storage import open_folder
+        from dbctl.cli.storage import open_repositories
 
         settings = run.loaded.settings.backup
         with run.progress("Dumping", unit="bytes") as progress:
             target = await run.target(direct=True)
-            made = await create_backup(target, open_folder(run), settings, progress=progress, say=run.say)
-        run.say(views.sentence(made))
+            folders = open_repositories(run)
+            made = await create_backup(target, folders, settings, progress=progress, say=run.say)
+        run.say(views.sentence(made.backup))
+        for place, error in made.failures.items():
+            run.say(f"warning: the backup is not in {place}: {error}")
     if require_backup is not None:
         await _check_backup(run, require_backup)
 
@@ -190,12 +193,13 @@ async def _check_backup(run: Invocation, age: str) -> None:
     from datetime import UTC, datetime
 
     from dbctl.backup.choose import good_backups
-    from dbctl.cli.storage import open_folder
+    from dbctl.cli.storage import open_repositories
     from dbctl.errors import Refused
 
     allowed = _age(age)
     target = await run.target(direct=True)
-    good = good_backups(open_folder(run), target)
+    good = [one for folder in open_repositories(run) for one in good_backups(folder, target)]
+    good.sort(key=lambda one: one.created_at, reverse=True)
     if not good or datetime.now(UTC) - good[0].created_at > allowed:
         newest = (
             f"the newest good one is of {good[0].created_at:%Y-%m-%d %H:%M %Z}" if good else "there is none"

@@ -8,6 +8,7 @@ import typer
 
 from dbctl.cli.command import Invocation, leaf
 from dbctl.cli.restore_run import Wish, bring_back, put_back, put_in_place
+from dbctl.cli.storage import Where
 
 Name = str | None
 Reference = Annotated[
@@ -76,6 +77,7 @@ async def restore(
     from_environment: FromEnvironment = None,
     from_database: FromDatabase = None,
     from_host: FromHost = None,
+    where: Where = None,
 ) -> None:
     """Restore a backup into a new database, compare its rows, then let it take the database's name.
 
@@ -100,7 +102,7 @@ async def restore(
     options = RestoreOptions(beside, not no_owner, not no_tablespaces, not no_room_check, jobs)
     if undo:
         return run.emit(await put_back(run, backup), views.undone, always=True)
-    wish = Wish(backup, at, source, migrate, to_env, mask, unmasked)
+    wish = Wish(backup, at, source, migrate, to_env, mask, unmasked, where)
     if table:
         return run.emit(await bring_back(run, wish, table, options), views.tables_back, always=True)
     done = await put_in_place(run, wish, options)

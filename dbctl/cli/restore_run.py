@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dbctl.cli.command import Invocation
-from dbctl.cli.storage import open_folder, open_keyring
+from dbctl.cli.storage import open_keyring, open_repositories
 from dbctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Wish:
     to_env: str | None
     mask: bool
     unmasked: bool
+    where: str | None
 
 
 async def put_in_place(run: Invocation, wish: Wish, options: RestoreOptions) -> Restored:
@@ -94,7 +95,8 @@ def _destination(run: Invocation, wish: Wish) -> Invocation:
 async def _choose(run: Invocation, wish: Wish, target: Target, *, replaces: bool) -> Archive:
     from dbctl.backup.archive import Archive
     from dbctl.backup.choose import check_crossing, choose_backup, parse_moment
-    from dbctl.backup.folder import LATEST
+    from dbctl.backup.repository import LATEST
+    from dbctl.backup.several import newest
 
     if (wish.reference is None) is (wish.at is None):
         raise UsageError(
@@ -109,13 +111,13 @@ async def _choose(run: Invocation, wish: Wish, target: Target, *, replaces: bool
         known = (ours.environment, ours.conninfo.database, ours.conninfo.place)
         names = ("from_environment", "from_database", "from_host")
         source = {name: source[name] or value for name, value in zip(names, known, strict=True)}
-    chosen = choose_backup(
-        open_folder(run),
-        wish.reference or LATEST,
-        target,
-        **source,
-        replaces=replaces,
-        moment=parse_moment(wish.at) if wish.at is not None else None,
+    moment = parse_moment(wish.at) if wish.at is not None else None
+    repository, chosen = newest(
+        open_repositories(run, wish.where),
+        lambda one: choose_backup(
+            one, wish.reference or LATEST, target, **source, replaces=replaces, moment=moment
+        ),
+        say=run.say,
     )
     check_crossing(chosen, target, masked=wish.mask, unmasked=wish.unmasked)
-    return Archive(chosen, open_keyring(run))
+    return Archive(chosen, open_keyring(run), repository.storage)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from dbctl.cli.command import Invocation
 from dbctl.errors import UsageError
@@ -11,18 +14,41 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dbctl.backup.encryption import Keyring
-    from dbctl.backup.folder import BackupFolder
     from dbctl.backup.model import Verdict
+    from dbctl.backup.repository import Repository
 
 
-def open_folder(run: Invocation) -> BackupFolder:
-    """The environment's folder of backups."""
-    from dbctl.backup.folder import BackupFolder
+Where = Annotated[
+    str | None,
+    typer.Option("--target", metavar="FOLDER|URL", help="Only there. [backup.target, backup.targets]"),
+]
+
+
+def open_repositories(run: Invocation, where: str | None = None) -> tuple[Repository, ...]:
+    """Where the environment's backups are, the place to look first coming first; or only ``where`` of --target."""
+    from dbctl.backup.repository import Repository
     from dbctl.backup.seal import read_key
+    from dbctl.backup.targets import open_storage
 
     settings = run.loaded.settings.backup
-    key = run.loaded.path(settings.seal_key) if settings.seal_key else None
-    return BackupFolder(run.loaded.path(settings.target), read_key(key))
+    key = read_key(run.loaded.path(settings.seal_key) if settings.seal_key else None)
+    names = (_checked(where),) if where is not None else settings.targets or (settings.target,)
+    storage = settings.storage
+    if storage.profile is None and (profile := os.environ.get("AWS_PROFILE")):
+        storage = storage.model_copy(update={"profile": profile})
+    return tuple(Repository(open_storage(one, storage, run.loaded.root), key) for one in names)
+
+
+def _checked(where: str) -> str:
+    """A target of the command line. Raises UsageError; what it holds by mistake is not shown."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from dbctl.settings.model import Place
+
+    try:
+        return TypeAdapter(Place).validate_python(where)
+    except ValidationError as error:
+        raise UsageError("--target is no target", why=str(error.errors()[0]["msg"])) from None
 
 
 def open_keyring(run: Invocation) -> Keyring:

@@ -8,6 +8,7 @@ from dbctl.settings.model import (
     MigrateSettings,
     PoolSettings,
     Settings,
+    StorageSettings,
 )
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "MigrateSettings",
     "PoolSettings",
     "Settings",
+    "StorageSettings",
     "environments",
     "find_configs",
     "load_settings",

@@ -5,20 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dbctl.settings.health import HealthSettings
 from dbctl.settings.types import (
+    PLAIN_URL,
     Bytes,
     HazardLevel,
     MaskRules,
     Names,
+    Place,
     Seconds,
     Section,
     Span,
     SslMode,
     Words,
+    check_places,
 )
 
 
@@ -120,6 +123,26 @@ class MigrateSettings(Section):
     save_to: Path = Field(Path("undone"), description="where `down` puts the data that it is about to lose")
 
 
+class StorageSettings(Section):
+    """How buckets are reached. Credentials never stand here: they come from the environment, or by a profile."""
+
+    endpoint_url: str | None = Field(
+        None, pattern=PLAIN_URL, description="of a server that speaks S3's protocol and is not Amazon's"
+    )
+    region: str | None = None
+    profile: str | None = Field(None, description="of ~/.aws: its credentials, instead of the environment's")
+    allow_http: bool = Field(default=False, description="without TLS: in a network of your own only")
+    virtual_hosted: bool = Field(default=False, description="the bucket's name as a part of the host's")
+    part_size: Bytes = Field(
+        16 << 20, ge=5 << 20, description="of an upload; four or so of them are in memory for each bucket"
+    )
+    timeout: Seconds = Field(120, gt=0, description="how long one request may take")
+    retry: Seconds = Field(120, description="how long a request that fails is tried again")
+    lease: Seconds = Field(
+        60, ge=2, description="how long a bucket stays taken after its run was killed, or cut off"
+    )
+
+
 class KeepSettings(Section):
     """Which backups retention keeps: the newest one of each so many hours, days … that have one, in UTC."""
 
@@ -135,7 +158,13 @@ class KeepSettings(Section):
 class BackupSettings(Section):
     """Where backups go, and how they are written."""
 
-    target: Path = Path("backups")
+    target: Place = Field(
+        "backups", description="a folder, or s3://bucket/prefix, gs://…, az://container/prefix"
+    )
+    targets: Annotated[Names, AfterValidator(check_places)] = Field(
+        (), description="several at once, instead of target; the first that has a backup is read from"
+    )
+    storage: StorageSettings = StorageSettings()
     compression: Annotated[str, Field(pattern=r"^(none|(gzip|lz4|zstd)(:\d{1,2})?)$")] = "zstd:1"
     timeout: Seconds = Field(6 * 3600, description="the longest that one dump or restore may take")
     lock_wait: Seconds = Field(30, gt=0, description="how long pg_dump may wait for a table's lock")

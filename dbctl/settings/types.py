@@ -7,7 +7,7 @@ import re
 import shlex
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
 _UNITS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -82,6 +82,29 @@ def _dotted(value: object) -> object:
     return flat
 
 
+def _place(value: str) -> str:
+    """A folder, or a URL of a kind that we know, without secrets in it."""
+    scheme, found, rest = value.partition("://")
+    if not value.strip():
+        raise ValueError("name a folder, or a URL such as s3://bucket/prefix")
+    if found and scheme not in _SCHEMES:
+        raise ValueError(f"{scheme}:// is no storage: {', '.join(_SCHEMES)}")
+    if found and any(one in rest for one in "@?#"):
+        raise ValueError("no credentials and no options in a URL: set AWS_ACCESS_KEY_ID and the like")
+    if found and scheme != "file" and not rest.partition("/")[0]:
+        raise ValueError("no bucket in it: write s3://bucket/prefix")
+    return value
+
+
+def check_places(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len({one.rstrip("/") for one in values}) < len(values):
+        raise ValueError("one of them stands there twice")
+    return tuple(_place(one) for one in values)
+
+
+_SCHEMES = ("s3", "gs", "az", "file")
+PLAIN_URL = r"^https?://[^@?#\s]+$"
+Place = Annotated[str, AfterValidator(_place)]
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=30 * 86400)]
 # Of a calendar, not of a wait.
 Span = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]

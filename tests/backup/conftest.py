@@ -68,7 +68,7 @@ class Room:
 
     async def backup(self, request: Request | None = None, **settings: Any) -> Backup:
         changed = self.settings.model_copy(update=settings)
-        return await create_backup(self.target, self.folder, changed, request)
+        return (await create_backup(self.target, [self.folder], changed, request)).backup
 
     async def restore(
         self, backup: Backup, *, say: Say = ignore, finish: Finish | None = None, **options: Any
@@ -122,7 +122,7 @@ def damage() -> Callable[..., None]:
     import json
 
     def change(backup: Backup, **values: Any) -> None:
-        file = backup.path / "manifest.json"
+        file = Path(backup.path) / "manifest.json"
         data = json.loads(file.read_text())
         file.write_text(json.dumps({**data, **values}))
 
@@ -135,7 +135,7 @@ def reseal() -> Callable[..., Backup]:
 
     def change(room: Room, backup: Backup, **values: Any) -> Backup:
         assert backup.manifest
-        (backup.path / "manifest.json").write_text(
+        (Path(backup.path) / "manifest.json").write_text(
             render(replace(backup.manifest, **values), room.folder.key)
         )
         return next(one for one in room.folder.backups() if one.id == backup.id)
@@ -167,7 +167,7 @@ def flip() -> Callable[..., None]:
     """Flip one bit of a backup's archive."""
 
     def change(backup: Backup, bit: int = 0) -> None:
-        file = backup.path / "archive.dump"
+        file = Path(backup.path) / "archive.dump"
         data = bytearray(file.read_bytes())
         data[bit // 8 % len(data)] ^= 1 << bit % 8
         file.write_bytes(data)

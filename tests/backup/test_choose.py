@@ -37,7 +37,7 @@ async def test_another_database_must_be_named_to_be_replaced(room: Room, tmp_pat
 
 async def test_a_backup_that_is_not_good_is_not_chosen(room: Room):
     made: Backup = await room.backup()
-    (made.path / "archive.dump").unlink()
+    (Path(made.path) / "archive.dump").unlink()
     with pytest.raises(Corrupt, match="missing"):
         choose_backup(room.folder, made.id, room.target)
 
@@ -49,7 +49,7 @@ async def test_a_time_takes_the_newest_good_backup_that_is_not_younger(
         reseal(room, await room.backup(), created_at=parse_moment(f"2026-11-2{day}T12:00:00Z"))
         for day in (1, 2, 3)
     ]
-    (made[1].path / "archive.dump").unlink()
+    (Path(made[1].path) / "archive.dump").unlink()
 
     def chosen(moment: str) -> Backup:
         return choose_backup(room.folder, "latest", room.target, moment=parse_moment(moment))

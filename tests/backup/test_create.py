@@ -32,7 +32,7 @@ async def test_the_manifest_says_what_was_dumped(room: Room):
     known = made.manifest
     assert known
     assert (known.environment, known.database) == ("test", room.conninfo.database)
-    assert known.size_bytes == (made.path / "archive.dump").stat().st_size
+    assert known.size_bytes == (Path(made.path) / "archive.dump").stat().st_size
     assert known.compression == "zstd:1"
     assert known.facts.alembic_revisions == ("abc123",)
     assert known.facts.roles == ("postgres",)
@@ -68,7 +68,7 @@ async def test_a_compression_that_the_client_lacks_falls_back_and_says_so(
     with made_database(versions(15)) as conninfo:
         said: list[str] = []
         room = room_on(conninfo, tmp_path)
-        made = await create_backup(room.target, room.folder, room.settings, say=said.append)
+        made = (await create_backup(room.target, [room.folder], room.settings, say=said.append)).backup
     assert made.manifest
     assert made.manifest.compression == "gzip:1"
     assert "zstd:1" in made.manifest.notes[0]
@@ -181,7 +181,7 @@ async def test_a_password_opens_the_door_and_appears_nowhere(tmp_path: Path):
         subprocess.run(["kill", "-HUP", _postmaster(scratch.folder)], check=True)
         keeper = ConnInfo({**server.keywords, "dbname": "app", "user": "keeper"}, "top%secret")
         made = await _until_asked_for_password(room_on(keeper, tmp_path))
-        assert "top%secret" not in (made.path / "manifest.json").read_text()
+        assert "top%secret" not in (Path(made.path) / "manifest.json").read_text()
         with pytest.raises(WrongPassword):
             await room_on(keeper.with_password("another"), tmp_path / "wrong").backup()
         assert list((tmp_path / "wrong" / "backups" / ".partial").iterdir()) == []

@@ -32,7 +32,7 @@ def test_archive_manifest_and_both_folders_are_on_disk_when_the_backup_appears(
         synced.append(Path(f"/proc/self/fd/{handle}").readlink().name)
         really(handle)
 
-    monkeypatch.setattr("dbctl.backup.staging.os.fsync", fsync)
+    monkeypatch.setattr("dbctl.backup.disk.os.fsync", fsync)
     made = write(BackupFolder(tmp_path / "backups"))
     assert synced == ["archive.dump", "manifest.json", made.id, "backups"]
 

@@ -56,10 +56,10 @@ async def test_each_recipient_restores_and_proves_it_and_nobody_else(secret_room
     )
     assert made.manifest
     assert made.manifest.encrypted_to == keys.public[:2]
-    assert {one.name for one in made.path.iterdir()} == {
+    assert {one.name for one in Path(made.path).iterdir()} == {
         "manifest.json", "archive.dump.age", "catalog.json.age", "globals.sql.age",
     }  # fmt: skip
-    for file in made.path.iterdir():
+    for file in Path(made.path).iterdir():
         assert SECRET.encode() not in file.read_bytes(), file
     assert (await verify_bytes(made)).good
     for number in (0, 1):
@@ -140,7 +140,7 @@ async def test_a_proof_that_could_not_read_its_backup_is_refused_before_the_dump
         settings=replace(loaded, settings=loaded.settings.model_copy(update={"backup": settings})),
     )
     with pytest.raises(Refused, match="no key here"):
-        await make_backup(target, room.folder, Request(), prove=True)
+        await make_backup(target, [room.folder], Request(), prove=True)
     assert not room.folder.path.exists()
 
 
@@ -151,7 +151,7 @@ async def test_ciphertext_that_fails_on_the_way_ends_the_restore(
     from dbctl.backup.archive import Archive
 
     made = await secret_room.backup(encrypt_to=keys.public[:1], compression="none")
-    file = made.path / "archive.dump.age"
+    file = Path(made.path) / "archive.dump.age"
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)

@@ -138,11 +138,11 @@ async def test_ten_failing_nights_remove_nothing(room: Room):
         room.target,
         settings=replace(loaded, settings=loaded.settings.model_copy(update={"backup": settings})),
     )
-    made = [await make_backup(target, room.folder, Request()) for _ in range(2)]
+    made = [await make_backup(target, [room.folder], Request()) for _ in range(2)]
     broken = replace(target, conninfo=target.conninfo.with_database("nowhere"))
     for _ in range(10):
         with pytest.raises(DbctlError):
-            await make_backup(broken, room.folder, Request())
+            await make_backup(broken, [room.folder], Request())
     assert {one.id for one in room.folder.backups()} == {one.id for one in made}
     assert all(one.counts for one in room.folder.backups())
 

@@ -12,6 +12,7 @@ import pytest
 
 from dbctl.backup.folder import BackupFolder
 from dbctl.backup.model import Backup, Status
+from dbctl.backup.repository import Repository
 from dbctl.errors import Busy, Corrupt, Failed, NotFound, UsageError
 from tests.backup.test_manifest import ID, NOW, manifest
 
@@ -21,7 +22,7 @@ def folder(tmp_path: Path) -> BackupFolder:
     return BackupFolder(tmp_path / "deep" / "backups")
 
 
-def write(folder: BackupFolder, number: int = 0, **changes: object) -> Backup:
+def write(folder: Repository, number: int = 0, **changes: object) -> Backup:
     """A backup without PostgreSQL; a higher number is newer."""
     backup_id = f"20261122T1715{number:02}Z-{number:06x}"
     one = manifest(**{"id": backup_id, "created_at": NOW + timedelta(seconds=number), **changes})
@@ -29,14 +30,17 @@ def write(folder: BackupFolder, number: int = 0, **changes: object) -> Backup:
         with staged.member("archive.dump") as archive:
             archive.write(b"12345")
         members = (archive.member,)
-        return staged.publish(replace(one, members=members, sha256=archive.member.sha256), folder.key)
+        return staged.publish(replace(one, members=members, sha256=archive.member.sha256))
 
 
 def test_a_backup_appears_complete_and_private(folder: BackupFolder):
     made = write(folder)
     assert folder.backups() == (made,)
-    assert {entry.name for entry in made.path.iterdir()} == {"archive.dump", "manifest.json"}
-    assert all(entry.stat().st_mode & 0o077 == 0 for entry in [folder.path, made.path, *made.path.iterdir()])
+    assert {entry.name for entry in Path(made.path).iterdir()} == {"archive.dump", "manifest.json"}
+    assert all(
+        entry.stat().st_mode & 0o077 == 0
+        for entry in [folder.path, Path(made.path), *Path(made.path).iterdir()]
+    )
 
 
 def test_no_folder_is_no_backup(folder: BackupFolder):
@@ -85,9 +89,9 @@ def test_the_newest_comes_first_and_files_without_a_manifest_not_at_all(folder: 
 
 def test_a_glance_finds_a_missing_and_a_short_archive(folder: BackupFolder):
     missing, damaged, unreadable, good = (write(folder, number) for number in range(4))
-    (missing.path / "archive.dump").unlink()
-    (damaged.path / "archive.dump").write_bytes(b"1234")
-    (unreadable.path / "manifest.json").write_text("{")
+    (Path(missing.path) / "archive.dump").unlink()
+    (Path(damaged.path) / "archive.dump").write_bytes(b"1234")
+    (Path(unreadable.path) / "manifest.json").write_text("{")
     assert {one.id: one.status for one in folder.backups()} == {
         missing.id: Status.MISSING,
         damaged.id: Status.DAMAGED,
@@ -100,7 +104,7 @@ def test_latest_is_the_newest_good_one_of_the_same_environment_and_database(fold
     wanted = write(folder, 1)
     write(folder, 2, environment="production")
     write(folder, 3, database="app_eu")
-    (write(folder, 4).path / "archive.dump").unlink()
+    (Path(write(folder, 4).path) / "archive.dump").unlink()
     assert folder.find("latest", environment="test", database="app") == wanted
     with pytest.raises(NotFound):
         folder.find("latest", environment="staging")
@@ -136,9 +140,9 @@ def test_a_folder_that_may_not_be_written_is_an_error(tmp_path: Path):
 
 
 def test_an_unreadable_manifest_says_so(folder: BackupFolder):
-    from dbctl.backup.folder import readable
+    from dbctl.backup.repository import readable
 
-    (write(folder).path / "manifest.json").write_bytes(b"\xff\xfe")
+    (Path(write(folder).path) / "manifest.json").write_bytes(b"\xff\xfe")
     with pytest.raises(Corrupt):
         readable(folder.backups()[0])
 

@@ -54,7 +54,7 @@ def test_too_old_never_proven_and_proven_too_long_ago_are_critical(folder: Backu
 def test_neither_partial_nor_damaged_nor_failed_ones_are_fresh(folder: BackupFolder):
     write(folder, 1, selection=Selection(("t",)))
     assert "no good backup" in look(folder).message
-    (write(folder, 2).path / "archive.dump").unlink()
+    (Path(write(folder, 2).path) / "archive.dump").unlink()
     prove(folder, write(folder, 3), good=False)
     assert "no good backup" in look(folder).message
     write(folder, 4)

@@ -42,7 +42,7 @@ async def test_no_member_can_be_lost_changed_cut_or_swapped(
     made, other = [await room.backup(request=Request(jobs=jobs)) for _ in range(2)]
     assert made.manifest
     for member in made.manifest.members:
-        file = made.path / member.name
+        file = Path(made.path) / member.name
         good = file.read_bytes()
         for bad in (None, good[:-1], good + b"\0", bytes([good[0] ^ 1]) + good[1:], b""):
             file.unlink(missing_ok=True)
@@ -50,7 +50,7 @@ async def test_no_member_can_be_lost_changed_cut_or_swapped(
                 file.write_bytes(bad)
             assert not (await verify_bytes(made)).good, (member, bad and bad[:9])
         file.write_bytes(good)
-        stranger = other.path / member.name
+        stranger = Path(other.path) / member.name
         if stranger.exists() and stranger.read_bytes() != good:
             shutil.copy(stranger, file)
             assert not (await verify_bytes(made)).good, member
@@ -76,13 +76,13 @@ async def test_with_a_key_a_forged_manifest_and_a_swapped_archive_are_noticed(ro
     (tmp_path / "key").write_text("k" * 40 + "\n")
     sealed = replace(room, folder=BackupFolder(room.folder.path, read_key(tmp_path / "key")))
     made = await sealed.backup()
-    (made.path / "archive.dump").write_bytes(b"other bytes")
+    (Path(made.path) / "archive.dump").write_bytes(b"other bytes")
     forger = await room.backup()
-    shutil.copy(forger.path / "archive.dump", made.path / "archive.dump")
+    shutil.copy(Path(forger.path) / "archive.dump", Path(made.path) / "archive.dump")
     assert forger.manifest
-    text = json.loads((forger.path / "manifest.json").read_text())
-    seal = json.loads((made.path / "manifest.json").read_text())["seal"]
-    (made.path / "manifest.json").write_text(json.dumps({**text, "id": made.id, "seal": seal}))
+    text = json.loads((Path(forger.path) / "manifest.json").read_text())
+    seal = json.loads((Path(made.path) / "manifest.json").read_text())["seal"]
+    (Path(made.path) / "manifest.json").write_text(json.dumps({**text, "id": made.id, "seal": seal}))
     statuses = {one.id: (one.status, one.problem) for one in sealed.folder.backups()}
     assert statuses[made.id][0] is Status.UNREADABLE
     assert "forged" in statuses[made.id][1]
@@ -97,7 +97,7 @@ async def test_with_a_key_a_forged_proof_is_none(room: Room, tmp_path: Path):
     made = await sealed.backup()
     await prove(sealed, made)
     assert sealed.folder.backups()[0].proven_at
-    proof = made.path / "proof.json"
+    proof = Path(made.path) / "proof.json"
     text = json.loads(proof.read_text())
     proof.write_text(json.dumps({**text, "checked_at": "2026-12-01T00:00:00Z"}))
     assert sealed.folder.backups()[0].proof is None
@@ -153,7 +153,7 @@ async def test_roles_are_there_without_hashes_unless_these_are_wanted(room: Room
         plain, whole = await room.backup(), await room.backup(role_passwords=True)
     finally:
         room.execute("DROP ROLE hashed")
-    texts = [(one.path / "globals.sql").read_text() for one in (plain, whole)]
+    texts = [(Path(one.path) / "globals.sql").read_text() for one in (plain, whole)]
     assert all("CREATE ROLE hashed" in text for text in texts)
     assert ["SCRAM-SHA-256" in text for text in texts] == [False, True]
 
@@ -166,6 +166,6 @@ async def test_the_databases_own_settings_are_in_the_archive(room: Room):
     room.execute(f"ALTER DATABASE {room.conninfo.database} SET work_mem = '7MB'")
     made = await room.backup()
     program = str(find_client("pg_restore", 17))
-    archive = str(made.path / "archive.dump")
+    archive = str(Path(made.path) / "archive.dump")
     shown = [program, "--create", "--schema-only", "--file=-", archive]
     assert "SET work_mem TO '7MB'" in subprocess.check_output(shown).decode()

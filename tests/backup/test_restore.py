@@ -122,7 +122,7 @@ async def test_a_damaged_archive_reaches_no_server(room: Room, flip: Callable[..
 
 async def test_rows_that_differ_from_the_manifest_stop_the_restore(room: Room, damage: Callable[..., None]):
     made = await room.backup()
-    facts = json.loads((made.path / "manifest.json").read_text())["facts"]
+    facts = json.loads((Path(made.path) / "manifest.json").read_text())["facts"]
     facts["tables"][0]["rows"] += 1
     damage(made, facts=facts)
     with pytest.raises(Failed, match="2 in the manifest, 1 restored"):
@@ -259,7 +259,7 @@ async def test_a_pg_restore_that_lacks_the_compression_is_found_before_anything(
 
 async def test_a_locale_that_the_server_lacks_is_no_obstacle(room: Room, damage: Callable[..., None]):
     made = await room.backup()
-    facts = json.loads((made.path / "manifest.json").read_text())["facts"]
+    facts = json.loads((Path(made.path) / "manifest.json").read_text())["facts"]
     facts["locale"] |= {"collate": "xx_XX.UTF-8", "ctype": "xx_XX.UTF-8", "provider": "c", "name": None}
     damage(made, facts=facts)
     done = await room.restore(room.folder.backups()[0])

@@ -91,7 +91,7 @@ async def test_of_two_at_once_one_is_busy_and_one_is_done(room: Room):
 
 async def test_a_truncated_archive_reaches_no_server(room: Room):
     made = await room.backup()
-    archive = made.path / "archive.dump"
+    archive = Path(made.path) / "archive.dump"
     os.truncate(archive, archive.stat().st_size - 1)
     nowhere = room_on(ConnInfo({**room.conninfo.keywords, "host": "/nowhere"}), room.folder.path.parent)
     with pytest.raises(Corrupt, match="bytes, not"):

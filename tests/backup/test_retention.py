@@ -20,7 +20,7 @@ from tests.backup.test_folder import write
 from tests.backup.test_manifest import NOW, manifest
 
 few = hypothesis.settings(max_examples=50)
-NOWHERE = Path("/nowhere")
+NOWHERE = "/nowhere"
 
 
 def backup(
@@ -177,7 +177,7 @@ async def test_only_what_no_rule_keeps_disappears(folder: BackupFolder):
 
 async def test_the_newest_is_read_before_anything_goes_and_damaged_it_does_not_count(folder: BackupFolder):
     made = [write(folder, number) for number in range(4)]
-    (made[3].path / "archive.dump").write_bytes(b"1234X")
+    (Path(made[3].path) / "archive.dump").write_bytes(b"1234X")
     done = await prune_backups(folder, "test", settings(last=1))
     assert [one.id for one in done if one.removed] == [made[1].id, made[0].id]
     assert {one.id: one.status for one in folder.backups()} == {
@@ -198,7 +198,7 @@ def test_a_removal_that_is_killed_leaves_nothing_that_looks_like_a_backup(
     folder: BackupFolder, monkeypatch: pytest.MonkeyPatch
 ):
     made = write(folder)
-    monkeypatch.setattr("dbctl.backup.folder.shutil.rmtree", lambda *_, **__: None)
+    monkeypatch.setattr("dbctl.backup.disk.shutil.rmtree", lambda *_, **__: None)
     with folder.locked():
         folder.remove(made)
     assert folder.backups() == ()

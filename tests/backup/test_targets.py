@@ -1,0 +1,249 @@
+"""A database goes into a bucket, into several targets at once, and comes back from each."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dbctl.backup.archive import Archive
+from dbctl.backup.check import check_backups
+from dbctl.backup.encryption import NO_KEYS
+from dbctl.backup.freshness import check_all
+from dbctl.backup.make import make_backup
+from dbctl.backup.model import Level, Request, ignore
+from dbctl.backup.repository import Repository
+from dbctl.backup.restore import restore_backup
+from dbctl.backup.restore_model import RestoreOptions
+from dbctl.backup.tables import restore_tables
+from dbctl.errors import Corrupt, Failed, Refused
+from tests.backup.conftest import Room
+from tests.backup.test_bucket import PART, SLOW_DOWN, is_put, repository
+from tests.fixtures.bucket import KEYS, Bucket
+from tests.fixtures.cli import url_of
+from tests.fixtures.database import ROOT, execute
+
+MUCH = "CREATE TABLE much AS SELECT n, repeat(md5(n::text), 8) FROM generate_series(1, 60000) AS n"
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where downloads go; empty again in the end."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    yield folder
+    assert list(folder.glob("dbctl-fetched-*")) == []
+
+
+def in_bucket(room: Room, there: Repository) -> Room:
+    return replace(room, folder=there)  # type: ignore[arg-type]
+
+
+async def test_a_dump_in_a_bucket_is_proven_and_restored(room: Room, bucket: Bucket, temporary: Path):
+    room.execute(MUCH)
+    there = repository(bucket)
+    made = await in_bucket(room, there).backup(compression="none", request=Request(jobs=2))
+    assert made.manifest
+    assert made.manifest.size_bytes > 2 * PART
+    assert "into no folder, hence in one stream and not in parallel" in made.manifest.notes
+    results = await check_backups(
+        [(there, made)], room.target.settings, restore=True, keyring=NO_KEYS, progress=ignore
+    )
+    assert (results[0].good, results[0].problem, results[0].path) == (True, "", made.path)
+    found = there.find("latest", environment="test")
+    assert found.proven_at
+    archive, options = (
+        Archive(found, NO_KEYS, there.storage),
+        RestoreOptions(beside=f"{room.conninfo.database}_2"),
+    )
+    done = await restore_backup(room.target, archive, room.settings, options)
+    assert done.rows == sum(table.rows for table in made.manifest.facts.tables)
+    back = await restore_tables(room.target, archive, room.settings, ["much"])
+    assert back.tables[0].rows == 60000
+
+
+async def test_no_statement_reaches_a_server_before_the_last_byte_was_compared(
+    room: Room, bucket: Bucket, temporary: Path
+):
+    there = repository(bucket)
+    made = await in_bucket(room, there).backup()
+    key = f"{made.id}/archive.dump"
+    content = bytearray(bucket.get(key))
+    content[-9] ^= 1
+    bucket.put(key, bytes(content))
+    statements = len(
+        room.execute("SELECT 1 FROM pg_stat_activity WHERE application_name LIKE '%pg_restore%'")
+    )
+    archive = Archive(made, NO_KEYS, there.storage)
+    with pytest.raises(Corrupt, match="SHA-256"):
+        await restore_backup(room.target, archive, room.settings, RestoreOptions(beside="never_made"))
+    assert statements == 0
+    assert execute(room.conninfo, "SELECT 1 FROM pg_database WHERE datname LIKE 'never_made%'") == []
+
+
+async def test_a_download_that_would_not_fit_is_refused_before_it_begins(
+    room: Room, bucket: Bucket, temporary: Path, monkeypatch: pytest.MonkeyPatch
+):
+    there = repository(bucket)
+    made = await in_bucket(room, there).backup()
+    monkeypatch.setattr(
+        "dbctl.backup.fetch.shutil.disk_usage", lambda _: os.terminal_size((0, 0)) and _Full()
+    )
+    with pytest.raises(Refused, match="no room") as caught:
+        await restore_backup(
+            room.target, Archive(made, NO_KEYS, there.storage), room.settings, RestoreOptions(beside="never")
+        )
+    assert "TMPDIR" in caught.value.hint
+
+
+class _Full:
+    free = 10
+
+
+@pytest.mark.parametrize("jobs", [None, 2])
+async def test_one_dump_goes_into_every_target_and_one_proof_counts_in_each(
+    room: Room, bucket: Bucket, jobs: int | None, temporary: Path
+):
+    there = repository(bucket)
+    made = await make_backup(room.target, [there, room.folder], Request(jobs=jobs), prove=True)
+    here, up = (one.find(made.id, environment="test") for one in (room.folder, there))
+    assert here.proven_at
+    assert up.proven_at == here.proven_at
+    assert here.manifest == up.manifest
+    assert (made.manifest.archive if made.manifest else "") == ("archive" if jobs else "archive.dump")
+    for member in here.manifest.members if here.manifest else ():
+        assert bucket.get(f"{made.id}/{member.name}") == (Path(here.path) / member.name).read_bytes()
+
+
+async def test_a_target_that_fails_is_reported_and_the_others_hold_a_good_backup(room: Room, bucket: Bucket):
+    room.execute(MUCH)
+    there = repository(bucket, retry=1)
+    for part in ("archive.dump", "manifest.json", "lease.json"):
+        bucket.way.trouble = lambda request, ask, part=part: SLOW_DOWN if is_put(request, part) else ask()
+        with pytest.raises(Failed, match="good, but not all went well") as caught:
+            await make_backup(room.target, [there, room.folder], Request())
+        assert there.place in caught.value.why
+        assert room.folder.place in caught.value.hint
+        assert there.place not in caught.value.hint
+    bucket.way.trouble = None
+    assert [one.counts for one in room.folder.backups()] == [True] * 3
+    assert bucket.keys() == []
+    assert bucket.unfinished() == []
+
+
+async def test_with_the_last_target_the_whole_run_has_failed(room: Room, bucket: Bucket, tmp_path: Path):
+    there = repository(bucket, retry=1)
+    bucket.way.trouble = lambda request, ask: SLOW_DOWN
+    (tmp_path / "file").write_text("")
+    broken = replace(room.folder, storage=replace(room.folder.storage, root=tmp_path / "file"))  # type: ignore[type-var]
+    with pytest.raises(Failed, match="backup target|backup folder"):
+        await make_backup(room.target, [there, broken], Request())
+
+
+async def test_status_judges_each_target_by_itself(room: Room, bucket: Bucket):
+    there, limits = repository(bucket, retry=1), {"max_age": 3600.0, "max_unproven": 0.0}
+    made = await make_backup(room.target, [there, room.folder], Request())
+    assert made.manifest
+    now = made.manifest.finished_at
+    assert check_all([there, room.folder], "test", now, **limits).level is Level.OK
+    there.remove(made)
+    report = check_all([there, room.folder], "test", now, **limits)
+    assert (report.level, there.place in report.message) == (Level.CRITICAL, True)
+    bucket.way.trouble = lambda request, ask: SLOW_DOWN
+    assert check_all([there, room.folder], "test", now, **limits).level is Level.CRITICAL
+
+
+def environment(bucket: Bucket, **more: str) -> dict[str, str]:
+    storage = {"ENDPOINT_URL": bucket.way.url, "ALLOW_HTTP": "true", "LEASE": "2", "PART_SIZE": str(PART)}
+    settings = {f"DBCTL_BACKUP__STORAGE__{name}": value for name, value in storage.items()}
+    return {**KEYS, **settings, "DBCTL_BACKUP__TARGET": bucket.url, **more}
+
+
+def test_the_commands_take_a_url_as_they_take_a_folder(dbctl: Any, bucket: Bucket, conninfo: Any):
+    env = environment(bucket)
+    made = dbctl("backup", "-q", env=env)
+    assert (made.code, made.stdout, made.stderr) == (0, "", "")
+    backup_id = dbctl("backup", "show", "--format", "json", env=env).json()["id"]
+    for arguments in (("list",), ("verify", "--all"), ("prune",)):
+        found = dbctl("backup", *arguments, "--format", "json", env=env).json()
+        assert [(one["id"], one["path"]) for one in found] == [(backup_id, f"{bucket.url}/{backup_id}")]
+    assert dbctl("backup", "status", "--max-unproven", "0", env=env).code == 0
+    copy = f"{conninfo.database}_copy"
+    try:
+        assert dbctl("restore", backup_id[:16], "--as", copy, env=env).code == 0
+    finally:
+        execute(conninfo.with_database("postgres"), f'DROP DATABASE IF EXISTS "{copy}"')
+    everything = "".join(json.dumps(one.headers) for one in bucket.way.seen)
+    assert KEYS["AWS_SECRET_ACCESS_KEY"] not in everything
+
+
+def test_of_several_targets_each_is_listed_and_one_is_chosen(dbctl: Any, bucket: Bucket, project: Path):
+    env = environment(bucket, DBCTL_BACKUP__TARGETS=f"here,{bucket.url}")
+    assert dbctl("backup", "-q", env=env).code == 0
+    listed = dbctl("backup", "list", "--format", "json", env=env).json()
+    assert {Path(one["path"]).parent.name for one in listed} == {"here", "backups"}
+    only = dbctl("backup", "list", "--target", bucket.url, "--format", "json", env=env).json()
+    assert [one["path"] for one in only] == [f"{bucket.url}/{only[0]['id']}"]
+    bucket.way.trouble = lambda request, ask: SLOW_DOWN
+    failed = dbctl("backup", "-q", env={**env, "DBCTL_BACKUP__STORAGE__RETRY": "1"})
+    assert failed.code == 6
+    assert bucket.url in failed.stderr
+    assert "is good" in failed.stderr.splitlines()[0]
+    assert len(list((project / "here").glob("2*"))) == 2
+
+
+@pytest.mark.parametrize("url", ["s3://key:secret@bucket", "ftp://bucket", "s3://", "gs://b?token=secret"])
+def test_a_url_with_credentials_or_of_another_kind_is_wrong_settings(dbctl: Any, url: str):
+    result = dbctl("backup", "list", env={"DBCTL_BACKUP__TARGET": url})
+    assert result.code == 2
+    assert "backup.target" in result.stderr
+    assert "secret" not in result.stderr
+
+
+def test_killed_in_mid_upload_nothing_looks_like_a_backup_and_the_next_run_works(
+    room: Room, bucket: Bucket, tmp_path: Path
+):
+    room.execute(MUCH)
+    stalled = []
+
+    def trouble(request: Any, ask: Any) -> Any:
+        answer = ask()
+        while "partNumber=2" in request.path and bucket.way.trouble is trouble:
+            stalled.append(request)
+            time.sleep(0.05)
+        return answer
+
+    bucket.way.trouble = trouble
+    env = {**os.environ, **environment(bucket), "DATABASE_URL": url_of(room.conninfo)}
+    env["DBCTL_BACKUP__COMPRESSION"] = "none"
+    run = [sys.executable, "-m", "dbctl", "backup"]
+    with subprocess.Popen([*run, "-q"], env=env, cwd=ROOT) as process:
+        deadline = time.monotonic() + 60
+        while not stalled:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    bucket.way.trouble = None
+    there = repository(bucket, lease=2)
+    assert there.backups() == ()
+    assert len(bucket.unfinished()) == 1
+    deadline = time.monotonic() + 60
+    while subprocess.run([*run, "-q"], env=env, cwd=ROOT, check=False).returncode == 5:
+        assert time.monotonic() < deadline
+    assert [one.counts for one in there.backups()] == [True]
+    named = subprocess.run(
+        [*run, "prune", "--yes"], env=env, cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert "interrupted upload" in named.stdout
+    assert bucket.unfinished() == []
+    assert [one.counts for one in there.backups()] == [True]
