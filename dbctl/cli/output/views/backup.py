@@ -49,7 +49,16 @@ def backups(listed: Sequence[Summary]) -> Iterator[Block]:
         ]
         for one in listed
     ]
-    yield Table(headings, rows, right=("size",))
+    yield beside_targets(Table(headings, rows, right=("size",)), [one.path for one in listed])
+
+
+def beside_targets(table: Table, paths: Sequence[str]) -> Table:
+    """The same with a last column that says where each backup is, if that is not the same for all."""
+    places = [path.rpartition("/")[0] for path in paths]
+    if len(set(places)) < 2:  # noqa: PLR2004 - several
+        return table
+    rows = [[*row, place] for row, place in zip(table.rows, places, strict=True)]
+    return Table((*table.headings, "target"), rows, right=table.right)
 
 
 def _state(one: Summary) -> str:
@@ -86,7 +95,8 @@ def verified(results: Sequence[Verified]) -> Iterator[Block]:
         ]
         for one in results
     ]
-    yield Table(("id", "result", "read", "compared", "problem"), rows, right=("read",))
+    table = Table(("id", "result", "read", "compared", "problem"), rows, right=("read",))
+    yield beside_targets(table, [one.path for one in results])
     yield Lines([Cell(f"note: {note}", style="warning") for one in results for note in one.notes])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dbctl.backup.model import Freshness, FreshnessReport, Level, Verdict
 from dbctl.cli.output.blocks import Block, Cell, Lines, Style, Table
-from dbctl.cli.output.views.backup import size_text
+from dbctl.cli.output.views.backup import beside_targets, size_text
 
 _STYLES: dict[Level, Style] = {Level.OK: "good", Level.WARNING: "warning", Level.CRITICAL: "bad"}
 _DAY = 86400
@@ -15,7 +15,8 @@ _DAY = 86400
 def report(found: FreshnessReport) -> Iterator[Block]:
     """One row a database, then the state of all."""
     headings = ("database", "state", "newest good", "age", "proven", "good", "problem")
-    yield Table(headings, [_row(one) for one in found.databases], right=("age", "proven", "good"))
+    table = Table(headings, [_row(one) for one in found.databases], right=("age", "proven", "good"))
+    yield beside_targets(table, [f"{one.target}/" for one in found.databases])
     yield Lines([Cell(f"{found.environment}: {found.level}, {found.message}", _STYLES[found.level])])
 
 
@@ -33,7 +34,7 @@ def verdicts(judged: Sequence[Verdict]) -> Iterator[Block]:
         ]
         for one in judged
     ]
-    yield Table(headings, rows, right=("size",))
+    yield beside_targets(Table(headings, rows, right=("size",)), [one.path for one in judged])
 
 
 def outcome(judged: Sequence[Verdict]) -> str:
