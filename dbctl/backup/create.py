@@ -21,6 +21,7 @@ from dbctl.backup.staging import Copies, Copy, Staged
 from dbctl.database import Target
 from dbctl.errors import Busy, DbctlError
 from dbctl.postgres.locks import advisory_lock
+from dbctl.postgres.tasks import surely
 from dbctl.settings import BackupSettings
 
 
@@ -62,7 +63,7 @@ async def create_backup(
                 dumped = await _patiently(dump, say)
                 manifest = _manifest(target, staged, dumped, started, clock)
                 manifest = replace(manifest, encrypted_to=settings.encrypt_to)
-                backup = await staged.call(staged.publish, manifest)
+                backup = await surely(staged.call(staged.publish, manifest))
     for note in dumped.notes:
         say(f"note: {note}")
     failures = {one.storage.place: one.failure for one in copies.failed if one.failure}
@@ -86,7 +87,7 @@ async def _patiently(dump: Dump, say: Say) -> Dumped:
             return await dump.run()
         except Busy as error:
             say(f"{error.message}: attempt {attempt} of {dump.settings.attempts} ends, the next begins")
-            await dump.staged.call(dump.staged.discard)
+            await surely(dump.staged.call(dump.staged.discard))
     return await dump.run()
 
 

@@ -16,6 +16,7 @@ from dbctl.backup.manifest import render
 from dbctl.backup.model import Backup, Manifest, Member, Status
 from dbctl.backup.storage import Storage, Writer
 from dbctl.errors import DbctlError, Failed
+from dbctl.postgres.tasks import surely
 
 T = TypeVar("T")
 
@@ -144,7 +145,8 @@ class Staged:
             if not block.__exit__(type(error), error, error.__traceback__):
                 raise
         else:
-            await self.call(block.__exit__, None, None, None)
+            # An upload whose last byte is on its way can't be called back: it is removed when it has arrived.
+            await surely(self.call(block.__exit__, None, None, None))
 
     async def call(self, function: Callable[..., T], *arguments: object) -> T:
         """Call what may wait for a network."""
