@@ -34,8 +34,9 @@ def open_repositories(run: Invocation, where: str | None = None) -> tuple[Reposi
     key = read_key(run.loaded.path(settings.seal_key) if settings.seal_key else None)
     names = (_checked(where),) if where is not None else settings.targets or (settings.target,)
     storage = settings.storage
-    if storage.profile is None and (profile := os.environ.get("AWS_PROFILE")):
-        storage = storage.model_copy(update={"profile": profile})
+    if storage.profile is None and "AWS_ACCESS_KEY_ID" not in os.environ:
+        # As Amazon's own tools do: keys in the environment come first.
+        storage = storage.model_copy(update={"profile": os.environ.get("AWS_PROFILE") or None})
     return tuple(Repository(open_storage(one, storage, run.loaded.root), key) for one in names)
 
 

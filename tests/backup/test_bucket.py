@@ -19,7 +19,7 @@ from dbctl.backup.prune import prune_backups
 from dbctl.backup.repository import Repository
 from dbctl.backup.targets import open_storage
 from dbctl.backup.verify import verify_and_note, verify_bytes
-from dbctl.errors import AlreadyExists, Busy, Failed, ToolMissing
+from dbctl.errors import AlreadyExists, Busy, Failed, SettingsError, ToolMissing
 from dbctl.settings import BackupSettings, StorageSettings
 from tests.backup.test_folder import write
 from tests.backup.test_manifest import ID, manifest
@@ -264,6 +264,31 @@ def test_a_bucket_that_does_not_exist_is_an_error(bucket: Bucket):
     for use in (write, lambda there: there.backups()):
         with pytest.raises(Failed, match="NoSuchBucket"):
             use(repository(nowhere))
+
+
+def test_a_profile_gives_the_credentials(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "credentials").write_text(
+        "[nightly]\naws_access_key_id = AKIANIGHTLY\naws_secret_access_key = other-hush\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert repository(bucket, profile="nightly").backups() == ()
+    sent = {name.lower(): value for name, value in bucket.way.seen[-1].headers.items()}
+    assert "Credential=AKIANIGHTLY/" in sent["authorization"]
+    with pytest.raises(SettingsError, match="no credentials"):
+        repository(bucket, profile="no such")
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/prefix", "az://container/prefix"])
+def test_google_and_azure_are_opened_with_the_same_settings(url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "acme")
+    settings = StorageSettings(endpoint_url="https://storage.example.com", region="eu", allow_http=True)
+    assert open_storage(url + "/", settings, Path("/")).place == url
+
+
+def test_a_file_url_is_a_folder():
+    assert open_storage("file:///srv/my%20backups", StorageSettings(), Path("/")).place == "/srv/my backups"
 
 
 def test_without_obstore_the_extra_is_named(bucket: Bucket, monkeypatch: pytest.MonkeyPatch):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fixtures.database import ROOT
 
-HEAVY = {"sqlalchemy", "alembic", "asyncpg", "psycopg2", "pydantic_settings", "argon2"}
+HEAVY = {"obstore", "boto3", "sqlalchemy", "alembic", "asyncpg", "psycopg2", "pydantic_settings", "argon2"}
 
 
 def modules_after(*arguments: str, **environ: str) -> set[str]:
