@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,11 +69,16 @@ def _private_folder(manifest: Manifest) -> Iterator[Path]:
 
 
 def _sweep(root: Path) -> None:
-    """Remove what downloads left whose owners were killed."""
-    for lock in root.glob(f"{_PREFIX}*/.lock"):
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(file_lock(lock))
-            except (Busy, OSError):
-                continue
-            shutil.rmtree(lock.parent, ignore_errors=True)
+    """Remove what downloads of ours left whose owners were killed."""
+    for folder in root.glob(f"{_PREFIX}*"):
+        # Many write to a folder such as /tmp: nothing but a private one of our own is touched.
+        with suppress(OSError):
+            seen = folder.lstat()
+            private = stat.S_ISDIR(seen.st_mode) and not seen.st_mode & 0o077
+            if private and seen.st_uid == os.geteuid():
+                _sweep_one(folder)
+
+
+def _sweep_one(folder: Path) -> None:
+    with suppress(Busy), file_lock(folder / ".lock"):
+        shutil.rmtree(folder, ignore_errors=True)

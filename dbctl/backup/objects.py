@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,7 @@ from dbctl.errors import AlreadyExists, Failed
 # So many bytes are read by one request, which is tried again by itself.
 _RANGE_BYTES = 8 << 20
 _PARTS_AT_A_TIME = 3
+_DELETED_AT_A_TIME = 8
 # S3 and Google take 10,000 parts; a dump may be larger than its database, though never by so much.
 _MOST_PARTS, _GROWTH = 9_000, 2
 
@@ -157,8 +159,8 @@ class ObjectStorage:
         if manifest in keys:
             self.delete(manifest)
             keys.remove(manifest)
-        for key in keys:
-            self.delete(key)
+        with ThreadPoolExecutor(_DELETED_AT_A_TIME) as pool:
+            list(pool.map(self.delete, keys))
 
     def remove(self, backup_id: str) -> None:
         """Remove all of a backup. The caller is the only writer."""

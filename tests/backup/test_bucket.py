@@ -122,7 +122,7 @@ def test_a_cut_connection_and_a_storm_of_503_are_ridden_out(bucket: Bucket):
 
 
 def test_a_storm_that_does_not_end_is_an_error_that_names_it(bucket: Bucket):
-    there = repository(bucket, retry=1)
+    there = repository(bucket, retry=0.1)
     bucket.way.trouble = lambda request, ask: SLOW_DOWN if is_put(request, "archive.dump") else ask()
     with pytest.raises(Failed) as caught:
         write(there)
@@ -137,7 +137,7 @@ def test_an_error_in_an_answer_of_200_is_an_error(bucket: Bucket):
     broken = Answer(
         200, (), b"<Error><Code>InternalError</Code><Message>We had luck before.</Message></Error>"
     )
-    there = repository(bucket, retry=1)
+    there = repository(bucket, retry=0.1)
     bucket.way.trouble = lambda request, ask: (
         broken if request.method == "POST" and "uploadId" in request.path else ask()
     )
@@ -164,7 +164,7 @@ def test_a_manifest_that_arrived_counts_though_the_answer_says_otherwise(bucket:
         answer = ask()
         return lost if is_put(request, "manifest.json") else answer
 
-    there = repository(bucket, retry=1)
+    there = repository(bucket, retry=0.1)
     bucket.way.trouble = trouble
     made = write(there)
     bucket.way.trouble = None
@@ -189,9 +189,10 @@ def test_a_lease_is_renewed_while_its_owner_lives_and_taken_when_it_is_dead(buck
             time.sleep(0.1)
         held = bucket.get("lease.json")
     # As if it had been killed: nobody gave it back.
-    bucket.put("lease.json", held)
+    bucket.put("lease.json", held.replace(b'"seconds": 4', b'"seconds": 600'))
     with pytest.raises(Busy), second.locked():
         pass
+    bucket.put("lease.json", held.replace(b'"seconds": 4', b'"seconds": 1'))
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -226,7 +227,7 @@ def test_damage_is_found_noted_and_seen_by_everybody(bucket: Bucket):
 
 
 def test_a_network_that_fails_while_reading_is_no_damage(bucket: Bucket):
-    there = repository(bucket, retry=1)
+    there = repository(bucket, retry=0.1)
     made = write(there)
     bucket.way.trouble = lambda request, ask: SLOW_DOWN if "archive.dump" in request.path else ask()
     with pytest.raises(Failed, match="503"):

@@ -18,7 +18,7 @@ import pytest
 
 from dbctl.backup.archive import Archive
 from dbctl.backup.check import check_backups
-from dbctl.backup.encryption import NO_KEYS
+from dbctl.backup.encryption import NO_KEYS, Keyring
 from dbctl.backup.folder import BackupFolder
 from dbctl.backup.freshness import check_all
 from dbctl.backup.make import make_backup
@@ -76,6 +76,32 @@ async def test_a_dump_in_a_bucket_is_proven_and_restored(room: Room, bucket: Buc
     assert back.tables[0].rows == 60000
 
 
+async def test_what_is_encrypted_stays_so_in_the_bucket_and_on_the_way_back(
+    room: Room, bucket: Bucket, temporary: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from pyrage import x25519
+
+    identity = x25519.Identity.generate()
+    room.execute(MUCH)
+    there = repository(bucket)
+    made = await in_bucket(room, there).backup(encrypt_to=(str(identity.to_public()),), compression="none")
+    assert bucket.get(f"{made.id}/archive.dump.age").startswith(b"age-encryption.org")
+    downloaded: list[bytes] = []
+    really = Keyring.stream
+
+    def stream(self: Keyring, path: Path) -> Any:
+        downloaded.extend(one.read_bytes()[:18] for one in path.parent.iterdir())
+        return really(self, path)
+
+    monkeypatch.setattr(Keyring, "stream", stream)
+    archive = Archive(made, Keyring((identity,)), there.storage)
+    options = RestoreOptions(beside=f"{room.conninfo.database}_2")
+    done = await restore_backup(room.target, archive, room.settings, options)
+    assert made.manifest
+    assert done.rows == sum(table.rows for table in made.manifest.facts.tables)
+    assert set(downloaded) == {b"age-encryption.org"}
+
+
 async def test_no_statement_reaches_a_server_before_the_last_byte_was_compared(
     room: Room, bucket: Bucket, temporary: Path, tmp_path: Path
 ):
@@ -90,6 +116,32 @@ async def test_no_statement_reaches_a_server_before_the_last_byte_was_compared(
     archive = Archive(made, NO_KEYS, there.storage)
     with pytest.raises(Corrupt, match="SHA-256"):
         await restore_backup(nowhere.target, archive, room.settings, RestoreOptions(beside="never_made"))
+
+
+async def test_what_a_killed_download_left_is_swept_and_nothing_else(
+    room: Room, bucket: Bucket, temporary: Path, tmp_path: Path
+):
+    there = repository(bucket)
+    made = await in_bucket(room, there).backup()
+    dead, strange, trap = (temporary / f"dbctl-fetched-{name}" for name in ("dead", "strange", "trap"))
+    precious = tmp_path / "precious"
+    precious.write_text("still here")
+    dead.mkdir(mode=0o700)
+    (dead / ".lock").touch()
+    # Anybody could have put these into a folder that all may write to.
+    strange.mkdir()
+    strange.chmod(0o777)
+    (strange / ".lock").symlink_to(precious)
+    trap.symlink_to(tmp_path)
+    archive = Archive(made, NO_KEYS, there.storage)
+    await restore_backup(
+        room.target, archive, room.settings, RestoreOptions(beside=f"{room.conninfo.database}_2")
+    )
+    assert set(temporary.iterdir()) == {strange, trap}
+    assert precious.read_text() == "still here"
+    (strange / ".lock").unlink()
+    strange.rmdir()
+    trap.unlink()
 
 
 async def test_a_download_that_would_not_fit_is_refused_before_it_begins(
@@ -126,7 +178,7 @@ async def test_one_dump_goes_into_every_target_and_one_proof_counts_in_each(
 
 async def test_a_target_that_fails_is_reported_and_the_others_hold_a_good_backup(room: Room, bucket: Bucket):
     room.execute(MUCH)
-    there = repository(bucket, retry=1)
+    there = repository(bucket, retry=0.1)
     for part in ("archive.dump", "manifest.json", "lease.json"):
         bucket.way.trouble = lambda request, ask, part=part: SLOW_DOWN if is_put(request, part) else ask()
         with pytest.raises(Failed, match="good, but not all went well") as caught:
@@ -141,7 +193,7 @@ async def test_a_target_that_fails_is_reported_and_the_others_hold_a_good_backup
 
 
 async def test_with_the_last_target_the_whole_run_has_failed(room: Room, bucket: Bucket, tmp_path: Path):
-    there = repository(bucket, retry=1)
+    there = repository(bucket, retry=0.1)
     bucket.way.trouble = lambda *_: SLOW_DOWN
     (tmp_path / "file").write_text("")
     broken = BackupFolder(tmp_path / "file")
@@ -150,7 +202,7 @@ async def test_with_the_last_target_the_whole_run_has_failed(room: Room, bucket:
 
 
 async def test_status_judges_each_target_by_itself(room: Room, bucket: Bucket):
-    there, limits = repository(bucket, retry=1), {"max_age": 3600.0, "max_unproven": 0.0}
+    there, limits = repository(bucket, retry=0.1), {"max_age": 3600.0, "max_unproven": 0.0}
     made = await make_backup(room.target, [there, room.folder], Request())
     assert made.manifest
     now = made.manifest.finished_at
@@ -195,7 +247,7 @@ def test_of_several_targets_each_is_listed_and_one_is_chosen(dbctl: Any, bucket:
     only = dbctl("backup", "list", "--target", bucket.url, "--format", "json", env=env).json()
     assert [one["path"] for one in only] == [f"{bucket.url}/{only[0]['id']}"]
     bucket.way.trouble = lambda *_: SLOW_DOWN
-    failed = dbctl("backup", "-q", env={**env, "DBCTL_BACKUP__STORAGE__RETRY": "1"})
+    failed = dbctl("backup", "-q", env={**env, "DBCTL_BACKUP__STORAGE__RETRY": "0.1"})
     assert failed.code == 6
     assert bucket.url in failed.stderr
     assert "is good" in failed.stderr.splitlines()[0]
