@@ -37,13 +37,14 @@ def backup_facts(run: Invocation, target: Target) -> BackupFacts:
     """The newest good backup of the database, from the manifests in the storage."""
     from datetime import UTC, datetime
 
-    from dbctl.backup.freshness import check_freshness
-    from dbctl.cli.storage import open_folder
+    from dbctl.backup.freshness import check_all
+    from dbctl.cli.storage import open_repositories
 
-    settings, place = run.loaded.settings.backup, str(run.loaded.settings.backup.target)
+    settings = run.loaded.settings.backup
+    place = " and ".join(settings.targets or (settings.target,))
     limits = {"max_age": settings.max_age, "max_unproven": settings.max_unproven}
     try:
-        report = check_freshness(open_folder(run), run.loaded.environment, datetime.now(UTC), **limits)
+        report = check_all(open_repositories(run), run.loaded.environment, datetime.now(UTC), **limits)
     except DbctlError as error:
         return BackupFacts(Status.UNKNOWN, "", place, 0, problem=str(error))
     ours = [one for one in report.databases if one.database == target.conninfo.database]

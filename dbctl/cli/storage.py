@@ -44,7 +44,7 @@ def _checked(where: str) -> str:
     """A target of the command line. Raises UsageError; what it holds by mistake is not shown."""
     from pydantic import TypeAdapter, ValidationError
 
-    from dbctl.settings.model import Place
+    from dbctl.settings.types import Place
 
     try:
         return TypeAdapter(Place).validate_python(where)

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import psycopg2
 import pytest
-from tests.activity.conftest import pid_of, sessions, until
 
 from dbctl.database import ConnInfo, open_database
 from dbctl.postgres.binaries import find_servers
@@ -21,6 +20,7 @@ from dbctl.postgres.catalog.index_faults import (
 from dbctl.postgres.catalog.indexes import read_foreign_keys, read_indexes, read_window
 from dbctl.postgres.scratch import scratch_server
 from dbctl.settings import DatabaseSettings, PoolSettings
+from tests.activity.conftest import pid_of, sessions, until
 from tests.fixtures.database import execute, psycopg2_arguments
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, a int, b int, c text, d int NOT NULL DEFAULT 0)"
