@@ -33,10 +33,11 @@ CONNECT_ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An environment's database: its engine, and the two ways to work with it.
+    """An environment's database: its engine, and the ways to work with it.
 
     ``session()`` commits when its block ends well and rolls back when it doesn't; ``connect()`` gives a
-    connection in autocommit, for what must not sit in a transaction. Both raise dbctl's errors.
+    connection in autocommit, for what must not sit in a transaction; ``bare()`` one for who writes BEGIN itself.
+    All raise dbctl's errors.
     """
 
     engine: AsyncEngine
@@ -63,6 +64,13 @@ class Database:
                     yield connection
                 else:
                     yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def bare(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that begins and ends no transaction of its own: see ``bounded``."""
+        with translated(self.conninfo):
+            async with self.engine.connect() as connection:
+                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
 @asynccontextmanager

@@ -26,11 +26,11 @@ def pooled_connection_class(limits: Mapping[str, str]) -> type[asyncpg.Connectio
         __slots__ = ()
 
         async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's
-            # How asyncpg's own transactions begin; "BEGIN;" and what follows it are one message.
-            begins = query.startswith("BEGIN") and not args
-            told: str = await super().execute(
-                f"{query} {settings}" if begins else query, *args, timeout=timeout
-            )
+            # How transactions begin, asyncpg's own ones and others; "BEGIN;" and what follows are one message.
+            if query.startswith("BEGIN") and not args:
+                begin, _, rest = query.partition(";")
+                query = f"{begin}; {settings}{rest}"
+            told: str = await super().execute(query, *args, timeout=timeout)
             return told
 
     return PooledConnection

@@ -55,7 +55,7 @@ async def check_health(target: Target, outside: Outside, request: Request | None
     try:
         async with (
             target.open(application_name=APPLICATION_NAME, connect_timeout=patience, **limits) as database,
-            database.connect() as connection,
+            database.bare() as connection,
         ):
             run = _Run(connection, target.settings, outside, started, results)
             await run.all(checks)

@@ -41,7 +41,7 @@ def test_every_command_has_help_that_ends_with_an_example_of_itself(name):
     assert example
     words = name.split()
     assert example[1].split()[:1] == words[:1]
-    assert example[1].startswith(name) or words[1] in {"create", "show"}
+    assert example[1].startswith(name) or words[1] in {"create", "show", "status"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -194,7 +194,7 @@ def test_a_signal_that_the_caller_ignores_stays_ignored(dbctl_process, tmp_path)
     started = tmp_path / "started"
     env = {"DBCTL_DATABASE__PASSWORD_COMMAND": f"sh -c 'touch {started}; sleep 1; echo x'"}
     ignoring = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
-    with dbctl_process.start("health", env=env, **ignoring) as process:
+    with dbctl_process.start("health", "reachable", env=env, **ignoring) as process:
         while not started.exists():
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
