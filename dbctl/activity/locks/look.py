@@ -15,6 +15,8 @@ from dbctl.activity.locks.tree import Place, make_trees
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.masking import mask_literals
 
+_MODES = frozenset(LockMode)
+
 
 async def look_at_locks(connection: AsyncConnection, *, over_seconds: float = 0) -> Tree:
     """Who waits for whom, on the whole server, without waiting for anybody.
@@ -69,12 +71,14 @@ class _Seen:
         self._awaited: dict[int, Row[Any]] = {}
         self._rows: dict[int, Row[Any]] = {}
         self._held: dict[str, dict[int, list[Row[Any]]]] = {}
+        self._waiting: dict[str, list[int]] = {}
         for lock in raw.locks:
             key = self._key(lock, numbers)
             if key is None:
                 continue
             if not lock.granted:
                 self._awaited.setdefault(key, lock)
+                self._waiting.setdefault(lock.tag, []).append(key)
             else:
                 self._held.setdefault(lock.tag, {}).setdefault(key, []).append(lock)
                 if lock.locktype == "tuple":
@@ -115,13 +119,12 @@ class _Seen:
             relation = relation_name(row.database, row.relation, self._raw.database, self._relations)
         return lock_object(lock, relation), relation
 
-    def _held_by(self, key: int, waiting: Collection[int]) -> tuple[str, ...]:
-        """What it has that they wait for: the locks of the same tag."""
+    def _held_by(self, key: int) -> tuple[str, ...]:
+        """What it has that others wait for: each lock once, in the words of the first who waits for it."""
         found: dict[str, None] = {}
-        for one in waiting:
-            awaited = self._awaited.get(one)
-            for lock in self._held.get(awaited.tag, {}).get(key, ()) if awaited is not None else ():
-                found[f"{lock.mode} on {self._object(lock, one)[0]}"] = None
+        for tag, (waiting, *_) in self._waiting.items():
+            for lock in self._held.get(tag, {}).get(key, ()):
+                found[f"{lock.mode} on {self._object(lock, waiting)[0]}"] = None
         return tuple(found)
 
     def session(self, place: Place) -> Locked:
@@ -129,7 +132,6 @@ class _Seen:
         key, raw = place.key, self._raw
         awaited = self._awaited.get(key)
         on, relation = self._object(awaited, key) if awaited is not None else (None, None)
-        waiting = [one for one, ahead in raw.blockers.items() if key in ahead]
         who = raw.sessions[key] if key > 0 else raw.prepared[key]
         return Locked(
             pid=self._pid(key),
@@ -142,7 +144,7 @@ class _Seen:
             on=on,
             relation=relation,
             wait_seconds=awaited.wait_seconds if awaited is not None else None,
-            holds=self._held_by(key, waiting),
+            holds=self._held_by(key),
             database=self._databases.get(who.datid, f"database {who.datid}") if who.datid else "",
             role=who.role,
             deadlocked=place.deadlocked,
@@ -176,7 +178,6 @@ def _of_prepared(row: Row[Any]) -> dict[str, Any]:
 
 def _conflict(awaited: Row[Any], held: Row[Any]) -> bool:
     """Modes such as SIReadLock block nobody."""
-    modes = set(LockMode)
-    if awaited.mode not in modes or held.mode not in modes:
+    if awaited.mode not in _MODES or held.mode not in _MODES:
         return False
     return LockMode(awaited.mode).conflicts_with(LockMode(held.mode))
