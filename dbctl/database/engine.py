@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import (
 from dbctl.database.conninfo import ConnInfo
 from dbctl.database.errors import is_transient, translated
 from dbctl.database.password import PasswordSource
+from dbctl.database.ping import ping_in_one_message
 from dbctl.database.statements import log_slow, name_requests
 from dbctl.postgres.tasks import surely
 from dbctl.settings import DatabaseSettings, PoolSettings
@@ -125,6 +126,7 @@ def make_database(
     name_requests(engine.sync_engine)
     if settings.slow_query_seconds:
         log_slow(engine.sync_engine, settings.slow_query_seconds)
+    ping_in_one_message(engine)
     return Database(engine, conninfo, async_sessionmaker(engine, expire_on_commit=False), pool.pooler)
 
 

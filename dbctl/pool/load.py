@@ -70,7 +70,7 @@ def suggested(held_on_average: float, processes: int) -> int:
 
 
 async def measure_ping(connection: AsyncConnection, *, enabled: bool) -> PingCost:
-    """What SQLAlchemy's own ping takes on a connection that is in no transaction, against a bare round trip."""
+    """What the engine's ping takes on a connection that is in no transaction, against a bare round trip."""
     raw = await connection.get_raw_connection()
     driver: Any = raw.driver_connection
     adapted: Any = raw.dbapi_connection

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import psycopg2
@@ -235,3 +236,14 @@ async def test_a_role_that_may_not_connect_is_told_who_may_let_it_in(empty_conni
         assert found is not None
         assert found.exit_code == 4
         assert "GRANT CONNECT" in found.hint
+
+
+async def test_a_checkout_asks_whether_its_connection_is_alive_in_one_message(empty_conninfo):
+    async with open_database(empty_conninfo, DatabaseSettings(), PoolSettings()) as database:
+        sent = []
+        async with database.engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            driver.add_query_logger(lambda query: sent.append(query.query))
+        async with database.engine.connect() as connection:
+            assert await connection.scalar(text("SELECT 2")) == 2
+        assert sent[:2] == ["SELECT 1", "BEGIN;"]
