@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dbctl.pool.model import Fleet, Judgement, Load, Session, Setup, Slots, Verdict
-from dbctl.postgres.identifiers import quote_identifier
+from dbctl.postgres.identifiers import quote_if_needed
 
 # Of one process's pool: what is lost for longer than a moment is felt from here on.
 _LEAKED_SHARE = 0.2
@@ -59,7 +59,7 @@ def judge(
             Verdict.UNKNOWN,
             f"what {_count(len(hidden), 'session')} of other roles do can't be seen",
             (f"pg_stat_activity hides the state of sessions of {roles}",),
-            f"GRANT pg_monitor TO {quote_identifier(role)}",
+            f"GRANT pg_monitor TO {quote_if_needed(role)}",
         )
     return Judgement(Verdict.FINE, "no application runs short of connections")
 
@@ -134,7 +134,7 @@ def _leak(one: Application, setup: Setup, full: tuple[str, ...]) -> Judgement:
             f"{one.lingering} more idle than the {kept} that pools keep, for over {_seconds(setup.leak_after_seconds)}"
         )
     evidence.append(f"{_count(len(one.working), 'session')} at work meanwhile")
-    role = quote_identifier(one.sessions[0].role)
+    role = quote_if_needed(one.sessions[0].role)
     return Judgement(
         Verdict.LEAK,
         f"{_named(one.name)} holds {one.lost} of {max(setup.capacity, len(one.sessions))} connections and does"

@@ -10,6 +10,7 @@ from dbctl.pool.model import Benchmark, Bounds, Level, PoolReport, SessionGroup,
 _STYLES: dict[Verdict, Style] = {Verdict.FINE: "good", Verdict.UNKNOWN: "warning"}
 _BAR_WIDTH = 40
 _MINUTES_FROM = 100
+_MILLISECOND = 0.001
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -107,7 +108,7 @@ def _arithmetic(found: PoolReport) -> Iterator[tuple[str | Cell, ...]]:
             f"{load.transactions_per_second:g} transactions/s x {duration(load.mean_hold_seconds)}:"
             f" {load.suggested_per_process} a process would do"
             if load.held_on_average is not None
-            else f"{load.transactions} transactions in {load.seconds:g} s are too few to say"
+            else "too few transactions between the two looks to say"
             if load.transactions_per_second is None
             else "the server counts no times before PostgreSQL 14",
         )
@@ -116,7 +117,7 @@ def _arithmetic(found: PoolReport) -> Iterator[tuple[str | Cell, ...]]:
         yield (
             "pre_ping",
             "on" if ping.enabled else "off",
-            f"{costs} {duration(ping.ping_seconds)} ({ping.round_trips:g} round trips of {duration(ping.round_trip_seconds)})",
+            f"{costs} {duration(ping.ping_seconds)}, where a round trip takes {duration(ping.round_trip_seconds)}",
         )
 
 
@@ -152,5 +153,5 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 1:
-        return f"{seconds * 1000:.1f} ms"
+        return f"{seconds * 1000:.{1 if seconds >= _MILLISECOND else 2}f} ms"
     return f"{seconds:.1f} s" if seconds < _MINUTES_FROM else f"{seconds / 60:.0f} min"
