@@ -17,7 +17,7 @@ from dbctl.cli.runtime import Invocation
 __all__ = ["Group", "Invocation", "leaf"]
 
 Function = Callable[..., Any]
-Emits = Literal["", "report", "list", "findings", "monitor"]
+Emits = Literal["", "report", "list", "findings", "monitor", "health"]
 
 
 class Group:
@@ -41,7 +41,7 @@ class Group:
         """Register a command.
 
         ``emits`` gives it --format and -o (a ``list`` has more formats than a ``report``, ``findings`` those of
-        code reviews, a ``monitor`` those of Nagios and Prometheus), ``writes`` --yes and --confirm; ``passes`` takes unknown options as arguments, such as ``-1`` for a revision.
+        code reviews, a ``monitor`` those of Nagios and Prometheus, ``health`` JUnit's too), ``writes`` --yes and --confirm; ``passes`` takes unknown options as arguments, such as ``-1`` for a revision.
         """
 
         def register(function: Function) -> Function:

@@ -1,13 +1,21 @@
-"""``dbctl health``: what is wrong with the database, and the next step."""
+"""``dbctl health``: what is wrong with the database, since when, whose fault it is, and the next step."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dbctl.cli.command import Invocation, leaf
+from dbctl.cli.command import Group, Invocation
+
+group = Group(
+    "health",
+    "What is wrong with the database, and the next step. Alone, or with names of checks, it is `dbctl health run`.",
+    default="run",
+)
+app = group.app
 
 
 class FailOn(StrEnum):
@@ -17,31 +25,109 @@ class FailOn(StrEnum):
     CRITICAL = "critical"
 
 
-async def health(
+class Profile(StrEnum):
+    """Which checks are run where none is named."""
+
+    PROBE = "probe"
+    ONCALL = "oncall"
+    NIGHTLY = "nightly"
+    DEPLOY = "deploy"
+
+
+@group.command("run", emits="health")
+async def run_checks(
     run: Invocation,
     checks: Annotated[
-        list[str] | None, typer.Argument(help="Names of checks; all of them if none is given.")
+        list[str] | None, typer.Argument(help="Checks or topics: `dbctl health checks` lists them.")
     ] = None,
     *,
-    fail_on: Annotated[
-        FailOn, typer.Option("--fail-on", help="The answer that makes the exit code 1.")
-    ] = FailOn.CRITICAL,
+    profile: Annotated[
+        Profile, typer.Option(help="probe asks one question, nightly all; deploy what a migration must know.")
+    ] = Profile.ONCALL,
+    skip: Annotated[
+        list[str] | None, typer.Option(metavar="CHECK", help="Not this one; may be repeated. [health.skip]")
+    ] = None,
+    fail_on: Annotated[FailOn, typer.Option(help="The answer that makes the exit code 1.")] = FailOn.CRITICAL,
+    sample: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Look twice, so long apart: for rates (5s).")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep counters there: rates since the last run.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Say only what this earlier json report did not.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long all may take. [health.budget, 5s]")
+    ] = None,
+    all_databases: Annotated[
+        bool, typer.Option("--all-databases", help="Every database of the server, too.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
+    interval: Annotated[str, typer.Option(metavar="TIME", help="How often --watch looks.")] = "2s",
 ) -> None:
-    """Check the database: reachable, encrypted, writable, migrated, connections, pool.
+    """Check the database, the worst first, each finding with its next step. Waits for nobody, changes nothing.
 
-    Exit code 1 if a check fails, 4 if the database can't be reached.
+    Exit code 1 if a check fails, 4 if the database can't be reached; with --format nagios 0, 1, 2, 3 as Nagios has it.
 
-    Example: dbctl health --env production --format json
+    Example: dbctl health --env production --sample 5s --fail-on warning
     """
-    from dbctl.cli.facts import outside
+    from dbctl.cli.health_run import show_health, watch_health
+    from dbctl.cli.storage import seconds_of
+    from dbctl.health.run import Request
+
+    request = Request(
+        names=tuple(checks or ()),
+        profile=profile.value,
+        skip=tuple(skip or ()),
+        sample_seconds=seconds_of("--sample", sample, 0),
+        state=state,
+        baseline=baseline,
+        budget_seconds=None if budget is None else seconds_of("--budget", budget, 0),
+        all_databases=all_databases,
+    )
+    if watch:
+        await watch_health(run, request, seconds_of("--interval", interval, 2))
+    else:
+        await show_health(run, request, fail_on.value)
+
+
+@group.command("checks", emits="list")
+def list_checks(run: Invocation) -> None:
+    """List all checks: what each one says, when it is run, what it reads and needs.
+
+    Example: dbctl health checks --format json
+    """
     from dbctl.cli.output.views import health as view
-    from dbctl.health.model import Status
-    from dbctl.health.run import Request, check_health
+    from dbctl.health.registry import described
 
-    target = await run.target()
-    report = await check_health(target, outside(run, target), Request(tuple(checks or ())))
-    run.emit(report, view.report)
-    run.verdict(report.status.severity < Status(fail_on.upper()).severity, reached=report.reached)
+    run.emit(described(), view.checks)
 
 
-app = leaf(health, emits="report")
+@group.command("explain", emits="report")
+def explain(run: Invocation, check: Annotated[str, typer.Argument(help="The check's name.")]) -> None:
+    """Say what a check measures, why it matters, what it reads and which role it needs.
+
+    Example: dbctl health explain xmin_horizon
+    """
+    from dbctl.cli.output.views import health as view
+    from dbctl.health.registry import described
+
+    run.emit(described((check,))[0], view.explained)
+
+
+@group.command("grants", emits="report")
+def grants(
+    run: Invocation,
+    role: Annotated[
+        str, typer.Argument(help="The monitoring role; it is made by this SQL.")
+    ] = "dbctl_monitor",
+) -> None:
+    """Print the SQL for a role that may look at everything, and change nothing.
+
+    Example: dbctl health grants watcher | psql
+    """
+    from dbctl.cli.output.views import health as view
+    from dbctl.health.grants import monitoring_role
+
+    run.emit(monitoring_role(role), view.grants)

@@ -48,6 +48,16 @@ class MonitorFormat(StrEnum):
     PROMETHEUS = "prometheus"
 
 
+class HealthFormat(StrEnum):
+    """How a health report is written: for people, programs, monitors and CI."""
+
+    TABLE = "table"
+    JSON = "json"
+    NAGIOS = "nagios"
+    PROMETHEUS = "prometheus"
+    JUNIT = "junit"
+
+
 @dataclass(frozen=True, slots=True)
 class Common:
     """What the shared options said, wherever on the command line they stood."""
@@ -102,6 +112,7 @@ EMITTING = {
     "report": [_option("format", Annotated[ReportFormat, _FORMAT], ReportFormat.TABLE), _OUTPUT],
     "list": [_option("format", Annotated[ListFormat, _FORMAT], ListFormat.TABLE), _OUTPUT],
     "monitor": [_option("format", Annotated[MonitorFormat, _FORMAT], MonitorFormat.TABLE), _OUTPUT],
+    "health": [_option("format", Annotated[HealthFormat, _FORMAT], HealthFormat.TABLE), _OUTPUT],
     "findings": [_option("format", Annotated[FindingsFormat, _FORMAT], FindingsFormat.TABLE), _OUTPUT],
 }
 WRITING = [

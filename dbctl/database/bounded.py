@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +30,20 @@ async def begin_bounded(
 async def limit_statements(connection: AsyncConnection, *, statement_seconds: float) -> None:
     """Give the statements of the running transaction less time."""
     await _script(connection, f"SET LOCAL statement_timeout = {max(1, round(statement_seconds * 1000))}")
+
+
+@asynccontextmanager
+async def ended_after(connection: AsyncConnection, seconds: float) -> AsyncIterator[None]:
+    """Cut the connection off where the block takes longer: what waits for an answer in it gets an error at once.
+
+    For a server that does not even keep its own limits: stopped, swapping, behind a network that swallows.
+    """
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    end = asyncio.get_running_loop().call_later(seconds, driver.terminate)
+    try:
+        yield
+    finally:
+        end.cancel()
 
 
 async def end_bounded(connection: AsyncConnection) -> None:

@@ -29,9 +29,9 @@ def lost(error: BaseException) -> bool:
 
 def answer_of(error: Exception, check: Check, role: str, seconds: float) -> CheckResult:
     """UNKNOWN, with the grant, the lock that was in the way, the deadline or whatever else it was."""
-    state, said = sqlstate(error), _said(error)
+    state, words = sqlstate(error), said(error)
     if state == "42501":
-        return unknown(said, grant=grant_for(check, said, role))
+        return unknown(words, grant=grant_for(check, words, role))
     if state == "55P03":
         return unknown(
             f"a lock on what it reads ({', '.join(check.reads)}) was not to be had",
@@ -40,26 +40,27 @@ def answer_of(error: Exception, check: Check, role: str, seconds: float) -> Chec
     if state == "57014":
         return unknown(f"not done in {seconds:g} s", fix="raise health.check_timeout, or skip the check")
     if state in _ABSENT:
-        return unknown(f"this server lacks what it reads: {said}", fix=f"skip it: `--skip {check.name}`")
+        return unknown(f"this server lacks what it reads: {words}", fix=f"skip it: `--skip {check.name}`")
     if state is not None:
-        return unknown(f"{said} (SQLSTATE {state})")
+        return unknown(f"{words} (SQLSTATE {state})")
     return unknown(
-        f"a bug of this check: {type(error).__name__}: {said}", fix=f"skip it: `--skip {check.name}`"
+        f"a bug of this check: {type(error).__name__}: {words}", fix=f"skip it: `--skip {check.name}`"
     )
 
 
-def grant_for(check: Check, said: str, role: str) -> str:
+def grant_for(check: Check, words: str, role: str) -> str:
     """The statement that lets the role do what the check says it needs, or what PostgreSQL's message says."""
     if check.grants:
         return "; ".join(one.format(role=role) for one in check.grants)
-    found = _DENIED.search(said)
+    found = _DENIED.search(words)
     if found is None:
         return f"GRANT pg_monitor TO {role}"
     grant = _GRANTS.get(found["kind"], "GRANT SELECT ON {name} TO {role}")
     return grant.format(name=quote_identifier(found["name"]), role=role)
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """What the server, or the driver, said: the first line of it."""
     ours = translate(error)
     text = ours.why if isinstance(ours, DbctlError) and ours.why else str(error)
     return text.splitlines()[0] if text else type(error).__name__

@@ -26,6 +26,7 @@ SELECT clock_timestamp() AS now,
        current_user::text AS role,
        current_database()::text AS database,
        pg_backend_pid() AS pid,
+       (SELECT system_identifier::text FROM pg_control_system()) AS system,
        pg_is_in_recovery() AS standby,
        current_setting('default_transaction_read_only')::bool AS read_only,
        pg_postmaster_start_time() AS started_at,
@@ -57,7 +58,10 @@ SETTINGS = "SELECT s.*, current_setting(s.name, true) AS shown FROM pg_settings 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Who answers, and whom: as every login role may ask. ``memberships``: predefined roles that we have."""
+    """Who answers, and whom: as every login role may ask.
+
+    ``memberships``: predefined roles that we have. ``system`` is the cluster's identifier, a standby's too.
+    """
 
     now: datetime
     version: str
@@ -65,6 +69,7 @@ class Server:
     role: str
     database: str
     pid: int
+    system: str
     standby: bool
     read_only: bool
     started_at: datetime

@@ -36,7 +36,7 @@ class CheckResult:
     """One check's answer: what was measured, against which thresholds, since when, and what to do next.
 
     ``unit`` is a word such as ``s``, ``bytes``, ``%``, empty for a count; ``warning`` and ``critical`` are in it
-    too. ``check`` is filled in by the run.
+    too. ``check`` is filled in by the run, ``database`` where it asked more than one.
     """
 
     status: Status
@@ -49,6 +49,7 @@ class CheckResult:
     since: datetime | None = None
     objects: tuple[str, ...] = ()
     fix: str = ""
+    database: str = ""
 
     @property
     def threshold(self) -> Value:
@@ -63,7 +64,13 @@ class CheckResult:
     def record(self) -> dict[str, object]:
         """What programs are promised of it."""
         names = ("check", "status", "value", "threshold", "since", "objects", "message", "fix")
-        return {name: getattr(self, name) for name in names}
+        where = {"database": self.database} if self.database else {}
+        return {name: getattr(self, name) for name in names} | where
+
+    @property
+    def found(self) -> bool:
+        """Whether somebody must do something about it: a warning or worse, or that it could not look."""
+        return self.status.severity >= Status.WARNING.severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +106,44 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All answers, the worst first, and the worst of them as the report's own status."""
+    """All answers, the worst first, and the worst of them as the report's own status.
+
+    What is SKIPPED or lacks data does not make a database less well. ``seconds`` is how long it took; ``notes`` are
+    about the run: an expiry date that is over, a file that could not be read.
+    """
 
     status: Status
     environment: str
+    target: str
+    at: datetime
     reached: bool
     seconds: float
     checks: tuple[CheckResult, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A check as it is listed: what it says in a line, and why it matters; see ``registry.Check``."""
+
+    check: str
+    topic: str
+    what: str
+    why: str
+    profiles: tuple[str, ...]
+    reads: tuple[str, ...]
+    needs: str
+    since: int
+    rate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringRole:
+    """SQL that makes a role for monitoring, and further grants with the checks that each of them opens."""
+
+    role: str
+    statements: tuple[str, ...]
+    further: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 class Revisions(Protocol):

@@ -11,7 +11,7 @@ from inspect import getdoc
 from typing import TYPE_CHECKING, Literal
 
 from dbctl.errors import UsageError
-from dbctl.health.model import CheckResult, Findings
+from dbctl.health.model import CheckResult, Described, Findings
 
 if TYPE_CHECKING:
     from dbctl.health.look import Look
@@ -127,3 +127,22 @@ def _meant(words: Iterable[str]) -> set[str]:
             raise UsageError(f"no check {word!r}", hint=f"there are: {', '.join(checks)}")
         found |= meant
     return found
+
+
+def described(names: Iterable[str] = ()) -> list[Described]:
+    """The checks called so, or all, for people. Raises UsageError for a name that none has."""
+    order = ("probe", "oncall", "deploy", "nightly")
+    return [
+        Described(
+            one.name,
+            one.topic,
+            one.what,
+            one.why,
+            tuple(profile for profile in order if profile in one.profiles),
+            one.reads,
+            one.needs or ("a grant of its own" if one.grants else ""),
+            one.since // 10000,
+            one.delta,
+        )
+        for one in chosen(names, (), "nightly")
+    ]

@@ -1,186 +1,181 @@
-"""Runs the checks over one connection, within their time, and puts the worst first: a partial report is a report."""
+"""Runs the checks within their time, and puts the worst first: a partial report is a report."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbctl.database.bounded import begin_bounded, end_bounded, limit_statements
 from dbctl.errors import DbctlError, Unreachable
-from dbctl.health.faults import answer_of, lost
-from dbctl.health.look import Look, Outside, Server, read_server
+from dbctl.health.look import Look, Outside
 from dbctl.health.model import CheckResult, Report, Status
 from dbctl.health.registry import Check, Profile, chosen
-from dbctl.health.results import settled, skipped, unknown
-from dbctl.health.samples import Row, Samples
+from dbctl.health.round import Round
+from dbctl.health.samples import Samples
+from dbctl.health.silence import Silence, read_baseline
+from dbctl.health.state import load_samples, save_samples
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
     from dbctl.database import Target
-    from dbctl.settings import Loaded
+    from dbctl.settings import Settings
+
+_After = Callable[[Look], Awaitable[None]]
 
 APPLICATION_NAME = "dbctl health"
-# The server ends a statement at its deadline; if it does not, it hangs, and we are the ones to go.
-_GRACE_SECONDS = 1.0
-_MAJOR = 10000
+# Of the project and of the environment: in other databases of the server they mean nothing.
+_OURS = ("migrations", "backups")
+_DATABASES = """
+SELECT datname::text AS name FROM pg_database
+ WHERE datallowconn AND NOT datistemplate AND datname <> current_database()
+ ORDER BY 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be checked: by name, else a profile; less ``skip``, which adds to the settings' own."""
+    """What is to be checked: by name, else a profile; less ``skip``, which adds to the settings' own.
+
+    Rates come from a first sample ``sample_seconds`` earlier, else from the ``state`` file of an earlier run. What a
+    report in the file ``baseline`` found is not said again. ``budget_seconds`` is for all of it, the pause excepted.
+    """
 
     names: tuple[str, ...] = ()
     profile: Profile = "oncall"
     skip: tuple[str, ...] = ()
+    sample_seconds: float = 0
+    state: Path | None = None
+    baseline: Path | None = None
+    budget_seconds: float | None = None
+    all_databases: bool = False
 
 
-async def check_health(target: Target, outside: Outside, request: Request | None = None) -> Report:
+@dataclass(slots=True)
+class _Found:
+    """What a run has to say so far."""
+
+    results: list[CheckResult] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    databases: list[str] = field(default_factory=list)
+    reached: bool = True
+
+
+async def check_health(
+    target: Target, outside: Outside, request: Request | None = None, samples: Samples | None = None
+) -> Report:
     """Ask the database how it is, in no more than ``health.budget``.
 
-    A database that can't be reached gives a report too, with ``reached`` false. Raises UsageError for a check that
-    there is not.
+    A database that can't be reached gives a report too, with ``reached`` false. ``samples`` are those of the run before,
+    for who runs again and again. Raises UsageError for a check that there is not, and for files that are none of ours.
     """
     request = request or Request()
-    health = target.settings.settings.health
-    checks = chosen(request.names, (*health.skip, *request.skip), request.profile)
+    settings = _within(target.settings.settings, request)
+    checks = chosen(request.names, (*settings.health.skip, *request.skip), request.profile)
+    baseline = read_baseline(request.baseline) if request.baseline else {}
+    silence = Silence(settings.health.ignore, baseline, datetime.now(UTC).date())
     started = time.monotonic()
-    limits = {"statement_timeout": health.check_timeout, "command_timeout": health.budget}
-    patience = min(target.settings.settings.database.connect_timeout or health.budget, health.budget)
-    results: list[CheckResult] = []
-    reached = True
-    try:
+    run = _Run(
+        target, outside, request, settings, silence, samples or Samples(), started + settings.health.budget
+    )
+    found = await run.first(checks)
+    if request.all_databases:
+        here = [check for check in checks if check.scope == "database" and check.topic not in _OURS]
+        for name in found.databases:
+            await run.another(name, here, found)
+    return _report(target, found, time.monotonic() - started)
+
+
+@dataclass(slots=True)
+class _Run:
+    target: Target
+    outside: Outside
+    request: Request
+    settings: Settings
+    silence: Silence
+    samples: Samples
+    deadline: float
+
+    async def first(self, checks: Sequence[Check]) -> _Found:
+        """The checks on the environment's own database."""
+        found = _Found()
+        try:
+            await self._round(self.target, checks, found)
+        except Unreachable as error:
+            found.results, found.reached = [_unreachable(error)], False
+        return found
+
+    async def another(self, name: str, checks: Sequence[Check], found: _Found) -> None:
+        """The checks of a database on another one of the same server; one that lets nobody in is UNKNOWN."""
+        there, other = _Found(), replace(self.target, conninfo=self.target.conninfo.with_database(name))
+        self.samples = Samples()
+        try:
+            await self._round(other, checks, there)
+        except Unreachable as error:
+            refused = CheckResult(Status.UNKNOWN, str(error), check="reachable", fix=error.hint)
+            there.results = [refused]
+        found.results += [replace(one, database=name) for one in there.results]
+
+    async def _round(self, target: Target, checks: Sequence[Check], found: _Found) -> None:
+        health = self.settings.health
+        left = max(self.deadline - time.monotonic(), 0.1)
+        patience = min(self.settings.database.connect_timeout or left, left)
+        limits = {"statement_timeout": health.check_timeout, "command_timeout": health.budget}
         async with (
             target.open(application_name=APPLICATION_NAME, connect_timeout=patience, **limits) as database,
             database.bare() as connection,
         ):
-            run = _Run(connection, target.settings, outside, started, results)
-            await run.all(checks)
-    except Unreachable as error:
-        results, reached = [_unreachable(error)], False
-    return report(target.environment, results, seconds=time.monotonic() - started, reached=reached)
+            round_ = Round(connection, self.settings, self.outside, self.samples, self.silence, self.deadline)
+            if self.request.sample_seconds:
+                await round_.sample(checks, self.request.sample_seconds)
+                self.deadline += self.request.sample_seconds
+            found.results += await round_.all(checks, before=self._recall, after=self._keep(found))
+            found.notes += round_.notes()
+
+    async def _recall(self, look: Look) -> None:
+        """What the run before counted, where it is kept in a file."""
+        if self.request.state and not self.samples.earlier:
+            self.samples.earlier = load_samples(self.request.state, look.server.system)
+
+    def _keep(self, found: _Found) -> _After:
+        async def keep(look: Look) -> None:
+            if self.request.state and look.server.database == self.target.conninfo.database:
+                problem = save_samples(self.request.state, look.server.system, self.samples.taken)
+                found.notes += [problem] if problem else []
+            if self.request.all_databases and not found.databases:
+                found.databases = [row["name"] for row in await look.rows(_DATABASES)]
+
+        return keep
 
 
-def report(environment: str, results: Iterable[CheckResult], *, seconds: float, reached: bool) -> Report:
-    """The results, the worst first, and the worst status of them."""
-    ordered = sorted(results, key=lambda result: -result.status.severity)
-    return Report(
-        status=ordered[0].status if ordered else Status.SKIPPED,
-        environment=environment,
-        reached=reached,
-        seconds=round(seconds, 4),
-        checks=tuple(ordered),
-    )
+def _within(settings: Settings, request: Request) -> Settings:
+    if request.budget_seconds is None:
+        return settings
+    health = settings.health.model_copy(update={"budget": request.budget_seconds})
+    return settings.model_copy(update={"health": health})
 
 
 def _unreachable(error: DbctlError) -> CheckResult:
     return CheckResult(Status.CRITICAL, str(error), check="reachable", value=error.kind, fix=error.hint)
 
 
-@dataclass(slots=True)
-class _Run:
-    """One connection and the checks over it; ``results`` is filled as they answer."""
-
-    connection: AsyncConnection
-    loaded: Loaded
-    outside: Outside
-    started: float
-    results: list[CheckResult]
-    begun: bool = False
-    gone: str = ""
-    samples: Samples = field(default_factory=Samples)
-
-    async def all(self, checks: Sequence[Check]) -> None:
-        """Every check's answer, in ``results``; those that are not run say why."""
-        try:
-            look = await self._look()
-            for check in checks:
-                answer = await self._answer(check, look)
-                self.results.append(replace(answer, check=check.name))
-        finally:
-            if not self.gone:
-                await end_bounded(self.connection)
-
-    async def _look(self) -> Look:
-        settings = self.loaded.settings
-        await self._begin()
-        before = time.perf_counter()
-        server = await read_server(self._first)
-        seconds = time.perf_counter() - before
-        return Look(
-            self.connection,
-            server,
-            settings.health,
-            settings.pool,
-            self.outside,
-            self.samples,
-            round_trip_seconds=seconds,
-            release=self._release,
-        )
-
-    async def _first(self, question: str) -> Row:
-        from sqlalchemy import text
-
-        return dict((await self.connection.execute(text(question))).mappings().one())
-
-    async def _answer(self, check: Check, look: Look) -> CheckResult:
-        if self.gone:
-            return unknown(f"not run: {self.gone}")
-        if (why := _inapplicable(check, look.server)) is not None:
-            return why
-        health = self.loaded.settings.health
-        left = health.budget - (time.monotonic() - self.started)
-        if left <= 0:
-            return unknown(
-                "no time left", fix=f"raise health.budget, or ask for it alone: `dbctl health {check.name}`"
-            )
-        return await self._run_check(check, look, min(health.check_timeout, left))
-
-    async def _run_check(self, check: Check, look: Look, seconds: float) -> CheckResult:
-        try:
-            async with asyncio.timeout(seconds + _GRACE_SECONDS):
-                if not self.begun:
-                    await self._begin()
-                if seconds < look.settings.check_timeout:
-                    await limit_statements(self.connection, statement_seconds=seconds)
-                return settled(await check.function(look))
-        except TimeoutError:
-            return self._lost(f"the server did not answer within {seconds + _GRACE_SECONDS:g} s")
-        except Exception as error:  # noqa: BLE001 - one check's failure is its answer, and no other's
-            if lost(error):
-                return self._lost(str(error))
-            await self._roll_back()
-            return answer_of(error, check, look.server.quoted_role, seconds)
-
-    async def _begin(self) -> None:
-        health = self.loaded.settings.health
-        await begin_bounded(
-            self.connection, statement_seconds=health.check_timeout, lock_seconds=health.lock_timeout
-        )
-        self.begun = True
-
-    async def _release(self) -> None:
-        await self._roll_back()
-        await self._begin()
-
-    async def _roll_back(self) -> None:
-        await end_bounded(self.connection)
-        self.begun = False
-
-    def _lost(self, why: str) -> CheckResult:
-        self.gone = why
-        return unknown(why)
+def _report(target: Target, found: _Found, seconds: float) -> Report:
+    ordered = tuple(sorted(found.results, key=lambda result: -result.status.severity))
+    return Report(
+        status=_worst(one.status for one in ordered),
+        environment=target.environment,
+        target=str(target.conninfo),
+        at=datetime.now(UTC),
+        reached=found.reached,
+        seconds=round(seconds, 4),
+        checks=ordered,
+        notes=tuple(dict.fromkeys(found.notes)),
+    )
 
 
-def _inapplicable(check: Check, server: Server) -> CheckResult | None:
-    """Why a check is not run on this server, or as this role."""
-    if server.version_number < check.since:
-        return skipped(f"needs PostgreSQL {check.since // _MAJOR}")
-    if check.where != "any" and (check.where == "standby") != server.standby:
-        return skipped(f"only on a {check.where}")
-    if check.needs and not server.has(check.needs):
-        return unknown(f"needs {check.needs}", grant=f"GRANT {check.needs} TO {server.quoted_role}")
-    return None
+def _worst(statuses: Iterable[Status]) -> Status:
+    """The worst; what was not looked at, or lacks a second sample, makes no database less well than another."""
+    rated = list(statuses)
+    worst = max(rated, key=lambda one: one.severity, default=Status.SKIPPED)
+    return Status.OK if worst is Status.NOT_ENOUGH_DATA and Status.OK in rated else worst

@@ -53,10 +53,14 @@ class Samples:
     earlier: dict[str, Sample] = field(default_factory=dict)
     taken: dict[str, Sample] = field(default_factory=dict)
 
+    def turn(self) -> None:
+        """What was just counted is what the next round compares with."""
+        self.earlier, self.taken = self.taken, {}
+
     def compare(self, question: str, key: Sequence[str], sample: Sample) -> list[Moved] | None:
         """Keep the sample, and tell how the objects known by the columns ``key`` moved; None: no earlier one."""
         name = hashlib.sha256(question.encode()).hexdigest()[:16]
-        self.taken[name] = sample
+        self.taken[name] = Sample(sample.at, tuple(_counters(row, key) for row in sample.rows))
         before = self.earlier.get(name)
         if before is None:
             return None
@@ -68,9 +72,13 @@ class Samples:
         return [Moved(now, old, seconds) for now, old in pairs if old is not None]
 
 
-def kept(row: Row) -> dict[str, Any]:
-    """The row in JSON's own types, as a state file has it."""
-    return {name: _kept(value) for name, value in row.items()}
+def _counters(row: Row, key: Sequence[str]) -> Row:
+    """What of a row is worth keeping, in JSON's own types: numbers, and what the object is known by. No text of SQL."""
+    return {name: _kept(value) for name, value in row.items() if name in key or _is_number(value)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
 def _kept(value: Any) -> Any:

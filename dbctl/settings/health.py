@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import date
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -95,10 +96,20 @@ class QuerySettings(Section):
     busy: float = Field(0.5, gt=0, description="seconds of work a second, below which a share says nothing")
 
 
+class Ignore(Section):
+    """What is known, and is to be silent until a day: the objects of a check, by patterns such as ``public.old_*``."""
+
+    check: str
+    object: str = "*"
+    because: Annotated[str, Field(min_length=1)]
+    until: date | None = None
+
+
 class HealthSettings(Section):
     """What the health checks may take, and from where on they find something."""
 
-    skip: Names = Field((), description="checks that are not run")
+    skip: Names = Field((), description="checks, or topics of them, that are not run")
+    ignore: tuple[Ignore, ...] = Field((), description="known findings: check, object, because, until")
     budget: Seconds = Field(5, gt=0, description="how long all checks may take; what is left over is UNKNOWN")
     check_timeout: Seconds = Field(1, gt=0, description="how long one check may take")
     lock_timeout: Seconds = Field(0.1, gt=0, description="how long a check may wait for a lock")

@@ -12,7 +12,7 @@ import pytest
 from dbctl.backup.folder import BackupFolder
 from dbctl.backup.freshness import check_freshness
 from dbctl.backup.model import Backup, FreshnessReport, Level, Proof, Selection
-from dbctl.cli.output.monitors import write_nagios, write_prometheus
+from dbctl.cli.output.monitors.backup import write_nagios, write_prometheus
 from tests.backup.test_folder import write
 from tests.backup.test_manifest import NOW
 

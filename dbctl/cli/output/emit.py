@@ -23,9 +23,9 @@ _MODULES = {
     "github": "github",
     "sarif": "sarif",
     "gitlab": "gitlab",
-    "nagios": "monitors",
-    "prometheus": "monitors",
 }
+# Those that each room's report has its own words for.
+_OF_ROOMS = {"nagios", "prometheus", "junit"}
 
 
 def check_output(output: Path) -> None:
@@ -66,8 +66,14 @@ def _write(result: Any, view: View, format_name: str, stream: Any, *, terminal: 
 
         (tables.write_rich if terminal else tables.write_plain)(view(result), stream)
     else:
-        module = import_module(f"dbctl.cli.output.{_MODULES.get(format_name, 'json')}")
+        module = import_module(f"dbctl.cli.output.{_module(result, format_name)}")
         getattr(module, f"write_{format_name}")(result, stream)
+
+
+def _module(result: Any, format_name: str) -> str:
+    if format_name in _OF_ROOMS:
+        return f"monitors.{type(result).__module__.split('.')[1]}"
+    return _MODULES.get(format_name, "json")
 
 
 def _put(output: Path, text: str) -> None:

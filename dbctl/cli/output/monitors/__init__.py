@@ -1,0 +1,1 @@
+"""Reports as monitors and CI read them, a module a room."""
