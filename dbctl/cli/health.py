@@ -34,32 +34,41 @@ class Profile(StrEnum):
     DEPLOY = "deploy"
 
 
+Checks = Annotated[
+    list[str] | None, typer.Argument(help="Checks or topics: `dbctl health checks` lists them.")
+]
+Chosen = Annotated[
+    Profile, typer.Option(help="probe asks one question, nightly all; deploy what a migration must know.")
+]
+Skip = Annotated[
+    list[str] | None, typer.Option(metavar="CHECK", help="Not this one; may be repeated. [health.skip]")
+]
+Sample = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Look twice, so long apart: for rates (5s).")
+]
+State = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Keep counters there: rates since the last run.")
+]
+Baseline = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Say only what this earlier json report did not.")
+]
+Budget = Annotated[
+    str | None, typer.Option(metavar="TIME", help="How long all may take. [health.budget, 5s]")
+]
+
+
 @group.command("run", emits="health")
 async def run_checks(
     run: Invocation,
-    checks: Annotated[
-        list[str] | None, typer.Argument(help="Checks or topics: `dbctl health checks` lists them.")
-    ] = None,
+    checks: Checks = None,
     *,
-    profile: Annotated[
-        Profile, typer.Option(help="probe asks one question, nightly all; deploy what a migration must know.")
-    ] = Profile.ONCALL,
-    skip: Annotated[
-        list[str] | None, typer.Option(metavar="CHECK", help="Not this one; may be repeated. [health.skip]")
-    ] = None,
+    profile: Chosen = Profile.ONCALL,
+    skip: Skip = None,
     fail_on: Annotated[FailOn, typer.Option(help="The answer that makes the exit code 1.")] = FailOn.CRITICAL,
-    sample: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Look twice, so long apart: for rates (5s).")
-    ] = None,
-    state: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep counters there: rates since the last run.")
-    ] = None,
-    baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Say only what this earlier json report did not.")
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="How long all may take. [health.budget, 5s]")
-    ] = None,
+    sample: Sample = None,
+    state: State = None,
+    baseline: Baseline = None,
+    budget: Budget = None,
     all_databases: Annotated[
         bool, typer.Option("--all-databases", help="Every database of the server, too.")
     ] = False,
@@ -72,22 +81,12 @@ async def run_checks(
 
     Example: dbctl health --env production --sample 5s --fail-on warning
     """
-    from dbctl.cli.health_run import show_health, watch_health
-    from dbctl.cli.storage import seconds_of
-    from dbctl.health.run import Request
+    from dbctl.cli.health_run import requested, show_health, watch_health
 
-    request = Request(
-        names=tuple(checks or ()),
-        profile=profile.value,
-        skip=tuple(skip or ()),
-        sample_seconds=seconds_of("--sample", sample, 0),
-        state=state,
-        baseline=baseline,
-        budget_seconds=None if budget is None else seconds_of("--budget", budget, 0),
-        all_databases=all_databases,
-    )
+    times, files = (sample, budget), (state, baseline)
+    request = requested(checks, profile.value, skip, times, files, all_databases=all_databases)
     if watch:
-        await watch_health(run, request, seconds_of("--interval", interval, 2))
+        await watch_health(run, request, interval)
     else:
         await show_health(run, request, fail_on.value)
 

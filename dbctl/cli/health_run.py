@@ -6,11 +6,41 @@ from typing import TYPE_CHECKING
 
 from dbctl.cli.command import Invocation
 from dbctl.cli.facts import outside
+from dbctl.cli.storage import seconds_of
 from dbctl.health.model import Status
 from dbctl.health.run import Request, check_health
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dbctl.cli.output.blocks import Blocks
+    from dbctl.health.registry import Profile
+
+
+def requested(
+    names: list[str] | None,
+    profile: Profile,
+    skip: list[str] | None,
+    times: tuple[str | None, str | None],
+    files: tuple[Path | None, Path | None],
+    *,
+    all_databases: bool,
+) -> Request:
+    """What the command line asks for: ``times`` of --sample and --budget, ``files`` of --state and --baseline.
+
+    Raises UsageError.
+    """
+    (sample, budget), (state, baseline) = times, files
+    return Request(
+        names=tuple(names or ()),
+        profile=profile,
+        skip=tuple(skip or ()),
+        sample_seconds=seconds_of("--sample", sample, 0),
+        state=state,
+        baseline=baseline,
+        budget_seconds=None if budget is None else seconds_of("--budget", budget, 0),
+        all_databases=all_databases,
+    )
 
 
 async def show_health(run: Invocation, request: Request, fail_on: str) -> None:
@@ -30,7 +60,7 @@ async def show_health(run: Invocation, request: Request, fail_on: str) -> None:
         run.verdict(report.status.severity < Status(fail_on.upper()).severity, reached=report.reached)
 
 
-async def watch_health(run: Invocation, request: Request, interval_seconds: float) -> None:
+async def watch_health(run: Invocation, request: Request, interval: str) -> None:
     """Report after report; rates are those since the one before."""
     from dbctl.cli.output.live import watch
     from dbctl.cli.output.views import health as view
@@ -44,4 +74,5 @@ async def watch_health(run: Invocation, request: Request, interval_seconds: floa
         samples.turn()
         return [*view.report(report)]
 
-    await watch(look, title=f"dbctl health   {target}", interval_seconds=interval_seconds)
+    seconds = seconds_of("--interval", interval, 0)
+    await watch(look, title=f"dbctl health   {target}", interval_seconds=seconds)

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import re
+import signal
+from xml.etree import ElementTree as ET
+
+from dbctl.database import ConnInfo
+from tests.fixtures.cli import url_of
+from tests.fixtures.database import execute
+
 # A server of tests keeps nothing: these would say so.
 QUIET = {"DBCTL_HEALTH__SKIP": "durability autovacuum"}
+DEAD = {"DATABASE_URL": "postgresql://127.0.0.1:1/app"}
 
 
 def test_a_healthy_database_is_exit_0(dbctl):
@@ -42,3 +54,86 @@ def test_a_project_without_alembic_is_checked_all_the_same(dbctl):
     checks = {one["check"]: one["status"] for one in dbctl("health", "--format", "json").json()["checks"]}
     assert checks["migrations"] == "SKIPPED"
     assert checks["role"] == "OK"
+
+
+def test_nagios_gets_its_line_its_numbers_and_its_exit_code(dbctl, conninfo):
+    execute(conninfo, 'CREATE TABLE "a|b\n\x1b[31m" (id int)')
+    well = dbctl("health", "reachable", "role", "--format", "nagios")
+    assert (well.code, well.stdout.count("\n")) == (0, 1)
+    assert re.fullmatch(r"HEALTH OK - local: 2 checks are well \| 'reachable'=[\d.e-]+s;0\.5\n", well.stdout)
+    found = dbctl("health", "primary_keys", "--format", "nagios")
+    assert (found.code, found.stdout.count("\n"), found.stdout.count("|")) == (1, 1, 1)
+    assert "\x1b" not in found.stdout
+    assert dbctl("health", "role", "--format", "nagios", env=DEAD).code == 2
+
+
+def test_prometheus_gets_gauges_with_stable_names_whole_or_not_at_all(dbctl, tmp_path):
+    file = tmp_path / "dbctl.prom"
+    assert dbctl("health", "reachable", "--format", "prometheus", "-o", str(file)).code == 0
+    text = file.read_text()
+    assert 'dbctl_health_up{environment="local"} 1\n' in text
+    assert 'dbctl_health_check_status{environment="local",check="reachable"} 0\n' in text
+    assert re.search(r'dbctl_health_check_value\{environment="local",check="reachable"\} [\d.e-]+\n', text)
+    assert (
+        'dbctl_health_up{environment="local"} 0\n'
+        in dbctl("health", "--format", "prometheus", env=DEAD).stdout
+    )
+    assert not list(tmp_path.glob("*.partial"))
+    assert file.stat().st_mode & 0o777 == 0o644
+
+
+def test_junit_has_a_case_a_check_and_is_xml_whatever_a_table_is_called(dbctl, conninfo):
+    execute(conninfo, 'CREATE TABLE "<&\x1b]]>" (id int)')
+    suite = ET.fromstring(dbctl("health", "primary_keys", "role", "--format", "junit").stdout)
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "1", "0")
+    cases = {one.get("name"): [child.tag for child in one] for one in suite}
+    assert cases == {"primary_keys": ["failure"], "role": []}
+
+
+def test_the_table_has_the_findings_and_names_the_rest(dbctl, conninfo):
+    execute(conninfo, "CREATE TABLE t (id int)")
+    shown = dbctl("health", env=QUIET).stdout
+    assert shown.splitlines()[1].startswith("primary_keys\tWARNING\t1 table has no primary key: public.t\t")
+    assert re.search(r"^OK: .*reachable", shown, re.MULTILINE)
+    assert "reachable\tOK" in dbctl("health", "reachable").stdout
+
+
+def test_the_checks_are_listed_and_explained_with_what_they_read_and_need(dbctl):
+    listed = dbctl("health", "checks", "--format", "json").json()
+    assert len(listed) > 50
+    assert all(one["reads"] and one["what"] and one["profiles"] for one in listed)
+    told = dbctl("health", "explain", "xmin_horizon").stdout
+    assert "pg_replication_slots.xmin" in told
+    assert "needs: pg_read_all_stats" in told
+    assert dbctl("health", "explain", "nosuch").code == 2
+
+
+def test_the_grants_make_a_role_to_which_every_check_answers(dbctl, conninfo):
+    lines = dbctl("health", "grants", "watch_er").stdout.splitlines()
+    statements = [line.partition("  -- ")[0] for line in lines if not line.startswith(("--", "\\"))]
+    try:
+        execute(conninfo, *statements)
+        env = {"DATABASE_URL": url_of(ConnInfo({**conninfo.keywords, "user": "watch_er"})), **QUIET}
+        report = dbctl("health", "--profile", "nightly", "--format", "json", env=env).json()
+        assert {one["check"] for one in report["checks"] if one["status"] == "UNKNOWN"} == set()
+    finally:
+        execute(conninfo, "DROP OWNED BY watch_er", "DROP ROLE watch_er")
+
+
+def test_watch_goes_on_while_the_server_is_away_and_leaves_the_terminal_clean(dbctl_process):
+    here, there = pty.openpty()
+    env = {"DATABASE_URL": DEAD["DATABASE_URL"]}
+    with dbctl_process.start("health", "--watch", "--interval", "0.1s", env=env, stdout=there) as process:
+        seen = b""
+        while seen.count(b"reachable") < 2:
+            seen += os.read(here, 65536)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+    os.close(there)
+    with contextlib.suppress(OSError):
+        seen += os.read(here, 65536)
+    os.close(here)
+    assert process.returncode == 130
+    # The other screen is left, and the cursor is there again.
+    assert seen.rfind(b"\x1b[?1049l") > seen.rfind(b"\x1b[?1049h") >= 0
+    assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l") >= 0

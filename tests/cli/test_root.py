@@ -41,7 +41,7 @@ def test_every_command_has_help_that_ends_with_an_example_of_itself(name):
     assert example
     words = name.split()
     assert example[1].split()[:1] == words[:1]
-    assert example[1].startswith(name) or words[1] in {"create", "show", "status"}
+    assert example[1].startswith(name) or words[1] in {"create", "show", "status", "run"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -52,7 +52,8 @@ def emit(result: Any, view: View, format_name: str, output: Path | None) -> None
             return
         text = io.StringIO()
         _write(result, view, format_name, text, terminal=False)
-        _put(output, text.getvalue())
+        # What a collector of another user reads; numbers alone are nobody's secret.
+        _put(output, text.getvalue(), mode=0o644 if format_name == "prometheus" else 0o600)
     except BrokenPipeError:
         raise OutputClosed from None
     except OSError as error:
@@ -76,24 +77,23 @@ def _module(result: Any, format_name: str) -> str:
     return _MODULES.get(format_name, "json")
 
 
-def _put(output: Path, text: str) -> None:
+def _put(output: Path, text: str, *, mode: int) -> None:
     in_place = output.exists() and not (output.is_file() and os.access(output.resolve().parent, os.W_OK))
     if in_place:
         # A device or a pipe, such as /dev/stdout, or a file in a folder where we may make no other.
         output.write_text(text, encoding="utf-8")
     else:
-        _replace(output.resolve(), text)
+        _replace(output.resolve(), text, mode)
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, text: str, mode: int) -> None:
     import tempfile
 
-    # Ours alone to read: a result can hold people's data, or a password that was just made.
+    # Ours alone to read, but for `mode`: a result can hold people's data, or a password that was just made.
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     try:
         with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 - a file descriptor
-            if path.exists():
-                os.fchmod(handle, stat.S_IMODE(path.stat().st_mode))
+            os.fchmod(handle, stat.S_IMODE(path.stat().st_mode) if path.exists() else mode)
             file.write(text)
         Path(name).replace(path)
     except BaseException:

@@ -56,8 +56,9 @@ def write_prometheus(report: Report, stream: TextIO) -> None:
     )
     for (name, what), measured in zip(_HELP, numbers, strict=True):
         stream.write(f"# HELP dbctl_health_check_{name} {what}\n# TYPE dbctl_health_check_{name} gauge\n")
-        for one, amount in measured:
-            stream.write(f"dbctl_health_check_{name}{_labels(report, one)} {amount}\n")
+        stream.writelines(
+            f"dbctl_health_check_{name}{_labels(report, one)} {amount}\n" for one, amount in measured
+        )
 
 
 def write_junit(report: Report, stream: TextIO) -> None:
