@@ -28,7 +28,7 @@ async def status(
 
     Exit code 1 if connections run short, if that can't be seen, or if full pools would not fit.
 
-    Example: dbctl pool --env production --sample 5
+    Example: dbctl pool status --env production --sample 5
     """
     from dbctl.cli.output.views import pool as view
     from dbctl.pool.report import read_pool

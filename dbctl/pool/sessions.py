@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dbctl.pool.model import Limit, Session, SessionGroup, Slots
+from dbctl.pool.verdict import UNTRACKED
 from dbctl.postgres.masking import mask_literals
 
 HIDDEN = "not visible"
@@ -65,7 +66,8 @@ async def read_sessions(connection: AsyncConnection) -> list[Session]:
 
 def _session(row: dict[str, Any]) -> Session:
     if row["hidden"]:
-        return Session(**{**row, "state": HIDDEN, "last_statement": ""})
+        state = UNTRACKED if row["state"] == UNTRACKED else HIDDEN
+        return Session(**{**row, "state": state, "last_statement": ""})
     statement = "" if row["own"] else mask_literals(row["last_statement"])
     return Session(**{**row, "last_statement": statement})
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from dbctl.pool.model import Fleet, Judgement, Load, Session, Setup, Slots, Verdict
 from dbctl.postgres.identifiers import quote_if_needed
 
+# What PostgreSQL calls the state of a session that has track_activities off.
+UNTRACKED = "disabled"
 # Of one process's pool: what is lost for longer than a moment is felt from here on.
 _LEAKED_SHARE = 0.2
 # Of all connections that the processes may have.
@@ -54,14 +56,25 @@ def judge(
         return _demand(max(busy, key=lambda one: len(one.working)), setup, slots, load)
     hidden = [one for one in sessions if one.here and one.hidden]
     if hidden:
-        roles = ", ".join(sorted({one.role for one in hidden}))
+        return _unknown(hidden, role)
+    return Judgement(Verdict.FINE, "no application runs short of connections")
+
+
+def _unknown(hidden: list[Session], role: str) -> Judgement:
+    roles = ", ".join(sorted({one.role for one in hidden}))
+    if any(one.state == UNTRACKED for one in hidden):
         return Judgement(
             Verdict.UNKNOWN,
-            f"what {_count(len(hidden), 'session')} of other roles do can't be seen",
-            (f"pg_stat_activity hides the state of sessions of {roles}",),
-            f"GRANT pg_monitor TO {quote_if_needed(role)}",
+            f"what {_count(len(hidden), 'session')} do is not kept",
+            (f"track_activities is off in sessions of {roles}",),
+            "ALTER SYSTEM SET track_activities = on; SELECT pg_reload_conf(); and RESET it where a role has it off",
         )
-    return Judgement(Verdict.FINE, "no application runs short of connections")
+    return Judgement(
+        Verdict.UNKNOWN,
+        f"what {_count(len(hidden), 'session')} of other roles do can't be seen",
+        (f"pg_stat_activity hides the state of sessions of {roles}",),
+        f"GRANT pg_monitor TO {quote_if_needed(role)}",
+    )
 
 
 def fleet_of(setup: Setup, slots: Slots) -> Fleet:

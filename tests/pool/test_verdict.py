@@ -96,6 +96,17 @@ async def test_sessions_that_can_not_be_seen_are_unknown_until_the_grant_that_is
     execute(conninfo, 'DROP ROLE "Plain one"')
 
 
+async def test_a_session_whose_state_nobody_keeps_is_unknown(conninfo):
+    with closing(
+        psycopg2.connect(**psycopg2_arguments(conninfo), options="-c track_activities=off")
+    ) as silent:
+        with silent.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        report = await look(conninfo)
+    assert report.verdict is Verdict.UNKNOWN
+    assert "track_activities = on" in report.fix
+
+
 @pytest.mark.parametrize("subject", ["ROLE narrow", "DATABASE"])
 async def test_a_limit_that_is_used_up_is_saturation_and_so_is_one_that_keeps_us_out(conninfo, subject):
     execute(conninfo, "DROP ROLE IF EXISTS narrow", "CREATE ROLE narrow LOGIN", "GRANT pg_monitor TO narrow")
