@@ -65,6 +65,8 @@ _BY_PHRASE: tuple[tuple[tuple[str, ...], type[DbctlError], str, str], ...] = (
             "terminat",
             "reset",
             "broken pipe",
+            # asyncpg, where the server's last word came just as the next command began.
+            "cannot switch to state",
         ),
         errors.ConnectionLost,
         "connection lost",
