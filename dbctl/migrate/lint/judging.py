@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from dbctl.migrate.lint.judge import Judge
 from dbctl.migrate.model import Revision
 from dbctl.migrate.rules.accepts import apply_accepts, read_accepts
+from dbctl.migrate.rules.depends import conditions
 from dbctl.migrate.rules.model import Finding
 from dbctl.migrate.rules.registry import load
 from dbctl.migrate.rules.reversal import REVERSAL
@@ -45,11 +46,15 @@ def judge_all(
         once = [finding for place, finding in enumerate(own) if finding not in own[:place]]
         judged, unused = apply_accepts(once, read_accepts(revision.path, load()))
         found.extend(judged)
-        if unused:
-            notes[revision.id] = tuple(
-                f"line {one.line}: the accept of {one.hazard or 'nothing'} does not count: {one.problem}"
-                for one in unused
-                if one.hazard not in REVERSAL
+        said = [each for trace in traced[revision.id] for each in conditions(trace)]
+        if unused or said:
+            notes[revision.id] = (
+                *dict.fromkeys(said),
+                *(
+                    f"line {one.line}: the accept of {one.hazard or 'nothing'} does not count: {one.problem}"
+                    for one in unused
+                    if one.hazard not in REVERSAL
+                ),
             )
     return Verdict((*found, *left), notes)
 
