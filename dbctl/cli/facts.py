@@ -52,8 +52,11 @@ def backup_facts(run: Invocation, target: Target) -> BackupFacts:
     if not ours:
         return BackupFacts(Status.UNKNOWN, "", place, 0, expected=expected)
     worst = max(ours, key=lambda one: one.level.severity)
+    young = not settings.max_age or (worst.age_seconds is not None and worst.age_seconds <= settings.max_age)
+    status = Status(worst.level.upper())
     return BackupFacts(
-        Status(worst.level.upper()),
+        # One that was not proven yet is still one to come back to.
+        Status.WARNING if young and status is Status.CRITICAL else status,
         worst.problem or f"the newest good one of {worst.good} is {worst.newest_id}",
         place,
         worst.good,

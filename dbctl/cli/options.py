@@ -98,7 +98,11 @@ COMMON = [
         None,
     ),
     _option("quiet", Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")], False),
-    _option("verbose", Annotated[bool, typer.Option("--verbose", "-v", help="Show SQL and timings.")], False),
+    _option(
+        "verbose",
+        Annotated[bool, typer.Option("--verbose", "-v", help="Show SQL, timings, all there is to say.")],
+        False,
+    ),
     _option("debug", Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")], False),
 ]
 _FORMAT = typer.Option("--format", help="How to write the result.")

@@ -121,7 +121,8 @@ class _Run:
         health = self.settings.health
         left = max(self.deadline - time.monotonic(), 0.1)
         patience = min(self.settings.database.connect_timeout or left, left)
-        limits = {"statement_timeout": health.check_timeout, "command_timeout": health.budget}
+        # What waits for the server is ended by `ended_after`.
+        limits = {"statement_timeout": health.check_timeout, "command_timeout": 0}
         async with (
             target.open(application_name=APPLICATION_NAME, connect_timeout=patience, **limits) as database,
             database.bare() as connection,
@@ -136,12 +137,16 @@ class _Run:
     async def _recall(self, look: Look) -> None:
         """What the run before counted, where it is kept in a file."""
         if self.request.state and not self.samples.earlier:
-            self.samples.earlier = load_samples(self.request.state, look.server.system)
+            self.samples.earlier = load_samples(self.request.state, self._system(look))
+
+    def _system(self, look: Look) -> str:
+        """What a state file knows it by: a standby has its primary's identifier, and counters of its own."""
+        return f"{look.server.system} {self.target.conninfo.place} {self.target.conninfo.database}"
 
     def _keep(self, found: _Found) -> _After:
         async def keep(look: Look) -> None:
             if self.request.state and look.server.database == self.target.conninfo.database:
-                problem = save_samples(self.request.state, look.server.system, self.samples.taken)
+                problem = save_samples(self.request.state, self._system(look), self.samples.taken)
                 found.notes += [problem] if problem else []
             if self.request.all_databases and not found.databases:
                 found.databases = [row["name"] for row in await look.rows(_DATABASES)]

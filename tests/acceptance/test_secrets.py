@@ -63,7 +63,7 @@ def environ(locked_server, tmp_path):
 COMMANDS = (
     ("env", "show"),
     ("env", "check"),
-    ("health", "-v"),
+    ("health", "-v", "--skip", "durability", "--skip", "autovacuum"),
     ("migrate", "up"),
     ("migrate", "status", "--format", "json"),
     ("users", "seed", "5", "-v"),
@@ -75,7 +75,7 @@ COMMANDS = (
     ("migrate", "up", "nowhere", "--debug"),
 )
 # Each driver once: asyncpg, psycopg2, pg_dump.
-LOGINS = (("health",), ("migrate", "up"), ("backup",))
+LOGINS = (("health", "reachable", "role"), ("migrate", "up"), ("backup",))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from dbctl.cli.output.blocks import Block, Cell, Lines, Style, Table
 from dbctl.health.model import CheckResult, Described, MonitoringRole, Report, Status
 
 _STYLES: dict[Status, Style] = {Status.OK: "good", Status.WARNING: "warning", Status.CRITICAL: "bad"}
-_NO_FINDING = (Status.OK, Status.NOT_ENOUGH_DATA, Status.SKIPPED)
 
 
 def report(found: Report) -> Iterator[Block]:
-    """What somebody must do something about, the worst first; the rest by name."""
+    """What somebody must do something about, the worst first; the rest by number."""
     findings = [one for one in found.checks if one.found]
     if findings:
         yield _table(findings)
-    yield Lines(
-        [f"{status}: {', '.join(_name(one) for one in ones)}" for status, ones in _grouped(found.checks)]
-    )
+    yield Lines([_counted(found.checks)])
     yield _summary(found)
 
 
@@ -67,11 +65,15 @@ def _table(results: Sequence[CheckResult]) -> Table:
     )
 
 
-def _grouped(results: Iterable[CheckResult]) -> Iterator[tuple[Status, list[CheckResult]]]:
-    ordered = list(results)
-    for status in _NO_FINDING:
-        if ones := [one for one in ordered if one.status is status]:
-            yield status, ones
+def _counted(results: Iterable[CheckResult]) -> str:
+    """How many found nothing; ``-v`` shows them."""
+    number = Counter(one.status for one in results)
+    told = {
+        "are well": number[Status.OK],
+        "do not apply here": number[Status.SKIPPED],
+        "compare two samples (--sample 5s)": number[Status.NOT_ENOUGH_DATA],
+    }
+    return "checks: " + ", ".join(f"{count} {what}" for what, count in told.items() if count)
 
 
 def _summary(found: Report) -> Lines:
