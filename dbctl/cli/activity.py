@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dbctl.activity.reading import LOCK_MILLISECONDS, STATEMENT_SECONDS, connected
 from dbctl.cli.command import Invocation
@@ -12,8 +12,16 @@ from dbctl.cli.command import Invocation
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from dbctl.activity.indexes.elsewhere import Elsewhere
     from dbctl.cli.output.blocks import Blocks
     from dbctl.database import Database
+
+# A server that hangs answers nothing at all, its own limits neither: then the client's.
+_LIMITS: dict[str, Any] = {
+    "lock_timeout": LOCK_MILLISECONDS / 1000,
+    "statement_timeout": STATEMENT_SECONDS,
+    "command_timeout": STATEMENT_SECONDS * 2,
+}
 
 
 @asynccontextmanager
@@ -25,13 +33,7 @@ async def looking(run: Invocation) -> AsyncIterator[AsyncConnection]:
 
 def opened(run: Invocation) -> AbstractAsyncContextManager[Database]:
     """The database, for who looks at it again and again."""
-    return run.database(
-        direct=True,
-        lock_timeout=LOCK_MILLISECONDS / 1000,
-        statement_timeout=STATEMENT_SECONDS,
-        # A server that hangs answers nothing at all, its own limits neither.
-        command_timeout=STATEMENT_SECONDS * 2,
-    )
+    return run.database(direct=True, **_LIMITS)
 
 
 async def show_locks(run: Invocation, over_seconds: float, *, fail: bool) -> None:
@@ -89,12 +91,31 @@ async def show_indexes(
     from dbctl.cli.output.views import indexes as view
 
     chosen = list(Kind) if "all" in kinds else [Kind(one) for one in kinds]
+    elsewhere = await _ask_replicas(run) if Kind.UNUSED in chosen else []
     async with looking(run) as connection:
-        report = await find_indexes(connection, chosen, unused_for_seconds=unused_for_seconds)
+        report = await find_indexes(
+            connection, chosen, unused_for_seconds=unused_for_seconds, elsewhere=elsewhere
+        )
     run.emit(report.findings, view.as_alembic if as_alembic else view.as_sql)
     for note in report.notes:
         run.say(f"note: {note}")
     run.verdict(not fail or not report.findings)
+
+
+async def _ask_replicas(run: Invocation) -> list[Elsewhere]:
+    """What each standby of the settings has counted; one that can't be asked says why."""
+    from dbctl.activity.indexes.elsewhere import Elsewhere, read_elsewhere
+    from dbctl.errors import DbctlError
+
+    found, primary = [], await run.target(direct=True)
+    for name in run.loaded.settings.database.replicas:
+        try:
+            replica = primary.at(name)
+            async with replica.open(**_LIMITS) as database, connected(database) as connection:
+                found.append(await read_elsewhere(connection, name))
+        except DbctlError as error:
+            found.append(Elsewhere(name, why=str(error)))
+    return found
 
 
 async def show_top(run: Invocation, by: str, limit: int, sample_seconds: float | None) -> None:

@@ -37,6 +37,22 @@ class Target:
         """Where to connect, the password in it: for programs that connect by themselves."""
         return self.conninfo.with_password(await self.password())
 
+    def at(self, place: str) -> Target:
+        """The same database and role on another server, ``host`` or ``host:port``, such as a standby."""
+        host, colon, port = place.rpartition(":")
+        has_port = colon and port.isdigit()
+        elsewhere = {
+            "host": host if has_port else place,
+            "port": port if has_port else self.conninfo.port.partition(",")[0],
+        }
+        # What asks for the primary, or names its address, is not meant for this one.
+        away = {"hostaddr", "target_session_attrs"}
+        kept = {name: value for name, value in self.conninfo.keywords.items() if name not in away}
+        conninfo = ConnInfo({**kept, **elsewhere}, self.conninfo.password)
+        return replace(
+            self, conninfo=conninfo, password=password_source(conninfo, self.settings.settings.database)
+        )
+
     @asynccontextmanager
     async def open(self, *, application_name: str = "dbctl", **changes: float) -> AsyncIterator[Database]:
         """The environment's Database; ``changes`` are keys of [database], such as ``statement_timeout=0``."""

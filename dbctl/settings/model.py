@@ -32,6 +32,9 @@ class DatabaseSettings(Section):
     direct_url: SecretStr | None = Field(
         None, description="past a pooler, straight to the server: for migrations and backups"
     )
+    replicas: Names = Field(
+        (), description="its standbys, as host or host:port, with the same database and role: also asked"
+    )
     password: SecretStr | None = Field(None, description="better: a passfile or password_command")
     password_command: Words = Field(
         (), repr=False, description="a command that prints the password, run for each new connection"

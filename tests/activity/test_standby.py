@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dbctl.activity.indexes.elsewhere import read_elsewhere
 from dbctl.activity.indexes.find import find_indexes
 from dbctl.activity.indexes.model import Kind
 from dbctl.activity.locks.kill import find_victim
@@ -68,11 +69,36 @@ async def test_a_reader_waits_for_the_replay_which_is_named_and_never_ended(pair
 
 
 async def test_whose_uses_were_counted_is_said_on_both_sides(pair):
-    notes = []
+    notes: list[str] = []
     for one in pair:
+        execute(one, "SELECT pg_stat_reset()")
         async with reading(one) as connection:
             report = await find_indexes(connection, [Kind.UNUSED], unused_for_seconds=0)
         assert [found.index for found in report.findings] == ["public.one"]
         notes.append(report.notes[-1])
     assert notes[0].startswith("uses on standbys (1 of them) are not counted")
     assert notes[1].startswith("this is a standby")
+
+
+async def test_what_a_standby_of_the_settings_reads_is_not_unused(pair):
+    primary, standby = pair
+    execute(standby, "SELECT pg_stat_reset()")
+    async with reading(primary) as connection, reading(standby) as other:
+        asked = await read_elsewhere(other, "standby")
+        idle = await find_indexes(connection, [Kind.UNUSED], unused_for_seconds=0, elsewhere=[asked])
+        execute(standby, "SET enable_seqscan = off", "SELECT * FROM orders WHERE id = 7")
+        until(lambda: execute(standby, "SELECT pg_stat_get_numscans('one'::regclass)")[0][0])
+        asked = await read_elsewhere(other, "standby")
+        used = await find_indexes(connection, [Kind.UNUSED], unused_for_seconds=0, elsewhere=[asked])
+    assert [one.index for one in idle.findings] == ["public.one"]
+    assert idle.notes == ()
+    assert used.findings == ()
+
+
+async def test_where_a_standby_can_not_be_asked_no_index_is_called_unused(pair):
+    primary, _ = pair
+    async with reading(primary) as connection:
+        asked = await read_elsewhere(connection, "other")
+        report = await find_indexes(connection, [Kind.UNUSED], unused_for_seconds=0, elsewhere=[asked])
+    assert report.findings == ()
+    assert "standby other was not asked: it is no standby" in " ".join(report.notes)

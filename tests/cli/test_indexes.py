@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from tests.fixtures.database import execute
 
-NEVER = ("--unused-for", "0")
-
 
 def test_a_database_made_by_our_migrations_has_nothing_to_find_fault_with(dbctl):
     result = dbctl("indexes", "--fail", "invalid", "duplicate", "redundant", "missing-fk", "missing")
@@ -39,3 +37,13 @@ def test_names_that_a_terminal_would_obey_are_escaped(dbctl, conninfo):
 
 def test_an_unknown_kind_is_wrong_usage(dbctl):
     assert dbctl("indexes", "wrong").code == 2
+
+
+def test_a_standby_of_the_settings_that_is_away_is_said_and_nothing_called_unused(dbctl, conninfo, tmp_path):
+    execute(conninfo, "CREATE INDEX idle ON users (full_name)")
+    alone = dbctl("indexes", "unused", "--unused-for", "0", "--format", "json")
+    assert "public.idle" in {one["index"] for one in alone.json()}
+    away = {"DBCTL_DATABASE__REPLICAS": f"{tmp_path}:5499"}
+    result = dbctl("indexes", "unused", "--unused-for", "0", "--format", "json", env=away)
+    assert (result.code, result.json()) == (0, [])
+    assert f"standby {tmp_path}:5499 was not asked: can't connect" in result.stderr

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dbctl.activity.indexes.elsewhere import Elsewhere, joint_window, with_uses
 from dbctl.activity.indexes.mend import Mend, cover, create, drop, free_name, rebuild
 from dbctl.activity.indexes.model import IndexFinding, IndexReport, Kind
 from dbctl.activity.indexes.read import (
@@ -55,24 +56,30 @@ class _Facts:
 
 
 async def find_indexes(
-    connection: AsyncConnection, kinds: Collection[Kind], *, unused_for_seconds: float
+    connection: AsyncConnection,
+    kinds: Collection[Kind],
+    *,
+    unused_for_seconds: float,
+    elsewhere: Sequence[Elsewhere] = (),
 ) -> IndexReport:
     """What is wrong, by kind, and how to mend it; ``connection`` comes from ``reading.connected``.
 
-    An index counts as unused that nobody scanned for ``unused_for_seconds``; where the statistics reach back less
+    Uses that standbys counted are in ``elsewhere``; where one could not be asked, no index is called unused. An index counts as unused that nobody scanned for ``unused_for_seconds``; where the statistics reach back less
     far, a note says that nothing is known. From pg_index, pg_constraint, pg_stat_user_indexes and …_tables.
     """
     async with bounded(connection):
+        indexes, window = await read_indexes(connection), await read_window(connection)
         facts = _Facts(
-            await read_indexes(connection),
+            with_uses(indexes, elsewhere),
             await read_foreign_keys(connection),
-            await read_window(connection),
+            joint_window(window, elsewhere),
         )
+    unasked = [one for one in elsewhere if one.window is None]
     superfluous = superfluous_indexes(facts.indexes)
     findings = [
         *(_invalid(one) for one in invalid_indexes(facts.indexes)),
         *(_superfluous(one) for one in superfluous),
-        *_unused(facts, superfluous, unused_for_seconds),
+        *(() if unasked else _unused(facts, superfluous, unused_for_seconds)),
     ]
     wanted = [(fact, one) for fact, one in findings if one.kind in kinds]
     details = await read_details(connection, [fact.oid for fact, _ in wanted]) if wanted else {}
@@ -85,6 +92,7 @@ async def find_indexes(
         found += lacking
     order = list(Kind)
     notes = [*_locked(wanted, details), *_notes(facts.window, kinds, unused_for_seconds)]
+    notes += [f"standby {one.name} was not asked: {one.why}; no index is called unused" for one in unasked]
     if not tried and any(one.kind is Kind.MISSING for one in found):
         notes.append(
             "with the extensions hypopg and pg_stat_statements, indexes would be tried on statements"
@@ -228,4 +236,7 @@ def _notes(window: StatisticsWindow, kinds: Collection[Kind], for_seconds: float
     elif window.is_standby:
         yield "this is a standby, which counts its own uses only: ask the primary too before you drop one"
     elif window.standbys:
-        yield f"uses on standbys ({window.standbys} of them) are not counted here: ask them too before you drop one"
+        yield (
+            f"uses on standbys ({window.standbys} of them) are not counted here: name them in database.replicas,"
+            " or ask them too before you drop one"
+        )
