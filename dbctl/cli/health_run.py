@@ -48,7 +48,9 @@ async def show_health(run: Invocation, request: Request, fail_on: str) -> None:
     from dbctl.cli.output.views import health as view
 
     target = await run.target()
-    report = await check_health(target, outside(run, target), request)
+    # Past a pooler, and often as another role.
+    reserve = await run.target(direct=True) if run.loaded.settings.database.direct_url else None
+    report = await check_health(target, outside(run, target), request, reserve=reserve)
     run.emit(report, view.full if request.names or run.common.verbose else view.report)
     for note in report.notes:
         run.say(f"note: {note}")

@@ -18,9 +18,9 @@ from dbctl.cli.lazy import RootGroup, usage_error
 from dbctl.cli.loop import SIGNALS, heeded_signals, raise_interrupted
 from dbctl.cli.output import failure
 from dbctl.cli.output.streams import OutputClosed
-from dbctl.errors import DbctlError, Failed, UsageError
+from dbctl.errors import DbctlError, Failed, Interrupted, UsageError
 
-EXIT_BUG, EXIT_BROKEN_PIPE = 70, 141
+EXIT_BUG, EXIT_BROKEN_PIPE, EXIT_NAGIOS_UNKNOWN = 70, 141, 3
 
 RootGroup.members = {
     "quickstart": ("dbctl.cli.quickstart", "A tour in a minute, on an embedded PostgreSQL."),
@@ -62,10 +62,10 @@ def run(arguments: Sequence[str]) -> int:
     except WrongUsage as error:
         if error.message:
             failure.report_usage(error.message, error.hint, as_json=as_json)
-        return error.exit_code
+        return _code_of(error, arguments)
     except DbctlError as error:
         failure.report(error, as_json=as_json, debug="--debug" in arguments)
-        return error.exit_code
+        return _code_of(error, arguments)
     except OutputClosed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
@@ -108,7 +108,18 @@ class WrongUsage(UsageError):
     """Typer could not read the command line."""
 
 
+def _code_of(error: DbctlError, arguments: Sequence[str]) -> int:
+    """The error's exit code; for Nagios, which reads 2 as critical and shows stdout, it is UNKNOWN with a line there."""
+    if "nagios" not in _formats(arguments) or isinstance(error, Interrupted):
+        return error.exit_code
+    failure.report_nagios(error)
+    return EXIT_NAGIOS_UNKNOWN
+
+
 def _wants_json(arguments: Sequence[str]) -> bool:
+    return any(value.endswith("json") for value in _formats(arguments))
+
+
+def _formats(arguments: Sequence[str]) -> list[str]:
     formats = [value for name, value in pairwise(arguments) if name == "--format"]
-    formats += [word.partition("=")[2] for word in arguments if word.startswith("--format=")]
-    return any(value.endswith("json") for value in formats)
+    return formats + [word.partition("=")[2] for word in arguments if word.startswith("--format=")]

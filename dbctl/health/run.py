@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbctl.errors import DbctlError, Unreachable
+from dbctl.errors import DbctlError, TooManyConnections, Unreachable
 from dbctl.health.look import Look, Outside
 from dbctl.health.model import CheckResult, Report, Status
 from dbctl.health.registry import Check, Profile, chosen
 from dbctl.health.round import Round
-from dbctl.health.samples import Samples
+from dbctl.health.samples import Row, Samples
 from dbctl.health.silence import Silence, read_baseline
 from dbctl.health.state import load_samples, save_samples
+from dbctl.health.words import some
 
 if TYPE_CHECKING:
     from dbctl.database import Target
@@ -63,12 +65,18 @@ class _Found:
 
 
 async def check_health(
-    target: Target, outside: Outside, request: Request | None = None, samples: Samples | None = None
+    target: Target,
+    outside: Outside,
+    request: Request | None = None,
+    samples: Samples | None = None,
+    *,
+    reserve: Target | None = None,
 ) -> Report:
     """Ask the database how it is, in no more than ``health.budget``.
 
     A database that can't be reached gives a report too, with ``reached`` false. ``samples`` are those of the run before,
-    for who runs again and again. Raises UsageError for a check that there is not, and for files that are none of ours.
+    for who runs again and again; ``reserve`` is another role's way in, tried where no slot is free, to say who holds
+    them. Raises UsageError for a check that there is not, and for files that are none of ours.
     """
     request = request or Request()
     settings = _within(target.settings.settings, request)
@@ -79,7 +87,7 @@ async def check_health(
     run = _Run(
         target, outside, request, settings, silence, samples or Samples(), started + settings.health.budget
     )
-    found = await run.first(checks)
+    found = await run.first(checks, reserve)
     if request.all_databases:
         here = [check for check in checks if check.scope == "database" and check.topic not in _OURS]
         for name in found.databases:
@@ -97,11 +105,13 @@ class _Run:
     samples: Samples
     deadline: float
 
-    async def first(self, checks: Sequence[Check]) -> _Found:
+    async def first(self, checks: Sequence[Check], reserve: Target | None) -> _Found:
         """The checks on the environment's own database."""
         found = _Found()
         try:
             await self._round(self.target, checks, found)
+        except TooManyConnections as error:
+            found.results, found.reached = [await self._full(error, reserve)], False
         except Unreachable as error:
             found.results, found.reached = [_unreachable(error)], False
         return found
@@ -117,7 +127,26 @@ class _Run:
             there.results = [refused]
         found.results += [replace(one, database=name) for one in there.results]
 
-    async def _round(self, target: Target, checks: Sequence[Check], found: _Found) -> None:
+    async def _full(self, error: TooManyConnections, reserve: Target | None) -> CheckResult:
+        """No slot is free; who holds them, where somebody else still gets in: PostgreSQL keeps slots for superusers."""
+        answer = _unreachable(error)
+        if reserve is None:
+            return answer
+        there = _Found()
+
+        async def holders(look: Look) -> None:
+            held = Counter(_owner(row) for row in await look.activity() if row["datname"])
+            there.notes.append("held by " + some([f"{who} ({count})" for who, count in held.most_common()]))
+
+        try:
+            await self._round(reserve, (), there, holders)
+        except Unreachable:
+            return answer
+        return replace(answer, message="; ".join([answer.message, *there.notes]))
+
+    async def _round(
+        self, target: Target, checks: Sequence[Check], found: _Found, after: _After | None = None
+    ) -> None:
         health = self.settings.health
         left = max(self.deadline - time.monotonic(), 0.1)
         patience = min(self.settings.database.connect_timeout or left, left)
@@ -131,7 +160,7 @@ class _Run:
             if self.request.sample_seconds:
                 await round_.sample(checks, self.request.sample_seconds)
                 self.deadline += self.request.sample_seconds
-            found.results += await round_.all(checks, before=self._recall, after=self._keep(found))
+            found.results += await round_.all(checks, before=self._recall, after=after or self._keep(found))
             found.notes += round_.notes()
 
     async def _recall(self, look: Look) -> None:
@@ -159,6 +188,10 @@ def _within(settings: Settings, request: Request) -> Settings:
         return settings
     health = settings.health.model_copy(update={"budget": request.budget_seconds})
     return settings.model_copy(update={"health": health})
+
+
+def _owner(row: Row) -> str:
+    return f"{row['usename'] or 'a role we may not see'} as {row['application_name'] or 'no application'}"
 
 
 def _unreachable(error: DbctlError) -> CheckResult:

@@ -139,3 +139,11 @@ def test_watch_goes_on_while_the_server_is_away_and_leaves_the_terminal_clean(db
     # The other screen is left, and the cursor is there again.
     assert seen.rfind(b"\x1b[?1049l") > seen.rfind(b"\x1b[?1049h") >= 0
     assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l") >= 0
+
+
+def test_nagios_takes_no_mistake_of_ours_for_a_critical_database(dbctl):
+    for words in (("no_such_check",), ("--no-such-option",), ("-e", "nowhere")):
+        result = dbctl("health", *words, "--format", "nagios")
+        assert result.code == 3, words
+        assert result.stdout.startswith("UNKNOWN - ")
+        assert result.stdout.count("\n") == 1

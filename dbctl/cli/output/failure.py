@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from dbctl import __version__
-from dbctl.cli.output.streams import say
+from dbctl.cli.output.streams import say, visible
 from dbctl.errors import DbctlError
 from dbctl.redaction import redact
 
@@ -28,6 +28,13 @@ def report_bug(error: Exception, *, as_json: bool, debug: bool) -> None:
 def report_usage(message: str, hint: str, *, as_json: bool) -> None:
     """Say what is wrong with the command line, in Typer's words."""
     _write("usage", message, "", hint, as_json=as_json)
+
+
+def report_nagios(error: DbctlError) -> None:
+    """A line on stdout, which is all that Nagios shows; what begins performance data is none of it."""
+    text = visible(redact(str(error)) or "the command line is wrong").replace("|", " ")
+    sys.stdout.write(f"UNKNOWN - dbctl: {text}\n")
+    sys.stdout.flush()
 
 
 def _write(kind: str, message: str, why: str, hint: str, *, as_json: bool) -> None:
