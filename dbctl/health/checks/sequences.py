@@ -128,7 +128,7 @@ def _fix(row: Row) -> str:
         return f"ALTER SEQUENCE {row['name']} AS bigint MAXVALUE {2**63 - 1}"
     if row["type"] == "bigint":
         return f"ALTER SEQUENCE {row['name']} AS bigint NO MAXVALUE"
-    return f"make {row['column']} bigint: `dbctl migrate new --autogenerate` writes it without blocking the application"
+    return f"make {row['column']} bigint in time: `dbctl migrate lint` shows how, without blocking anybody"
 
 
 def _hidden(rows: list[Row], look: Look) -> list[Item]:

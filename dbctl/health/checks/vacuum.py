@@ -9,6 +9,7 @@ from dbctl.health.model import CheckResult, Findings, Item, Status
 from dbctl.health.registry import check
 from dbctl.health.results import findings, grade, judged, ok
 from dbctl.health.samples import Row
+from dbctl.health.words import lasting
 
 # Of the 2^31 transactions that an id can tell apart.
 _IDS = 2_147_483_648
@@ -19,6 +20,11 @@ _AGES = """
     FROM pg_database
     ORDER BY greatest(age(datfrozenxid), mxid_age(datminmxid)) DESC
     LIMIT 1
+"""
+
+# How many transactions there have been, for how many more there may be a day.
+_ASSIGNED = """
+SELECT 1 AS one, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS transactions
 """
 
 _OLDEST_TABLES = """
@@ -90,13 +96,20 @@ async def wraparound(look: Look) -> CheckResult:
         fix = f"VACUUM (FREEZE) {tables[0]}; first end what `dbctl health xmin_horizon` names"
     return judged(
         round(share * 100, 1),
-        f"database {oldest['name']} has used {share:.0%} of the {kind} ids",
+        f"database {oldest['name']} has used {share:.0%} of the {kind} ids{await _forecast(look, share)}",
         unit="%",
         warning=limits.wraparound_warning * 100,
         critical=limits.wraparound_critical * 100,
         objects=tables,
         fix=fix,
     )
+
+
+async def _forecast(look: Look, share: float) -> str:
+    """How long the rest lasts if nothing is frozen and all goes on as between two samples; else nothing."""
+    moved = await look.change(_ASSIGNED, ("one",))
+    rate = next((one.rate("transactions") for one in moved or ()), None)
+    return f"; the rest lasts {lasting((1 - share) * _IDS / rate)} at the present rate" if rate else ""
 
 
 @check(
