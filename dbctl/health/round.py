@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dbctl.database.bounded import begin_bounded, end_bounded, ended_after, limit_statements
-from dbctl.database.errors import translated
+from dbctl.database.errors import sqlstate, translated
 from dbctl.health.faults import answer_of, lost, said
 from dbctl.health.look import Look, Outside, Server, read_server
 from dbctl.health.model import CheckResult, Findings
@@ -29,6 +29,7 @@ Aside = Callable[[Look], Awaitable[None]]
 GRACE_SECONDS = 1.0
 _MAJOR = 10000
 _REACHABLE = "reachable"
+_CANCELLED = "57014"
 
 
 @dataclass(slots=True)
@@ -84,7 +85,8 @@ class Round:
                 seconds = time.perf_counter() - before
                 server = await read_server(self._first)
         except Exception as error:
-            if not lost(error):
+            # Who can't say who it is in a second can't be asked anything else either.
+            if not lost(error) and sqlstate(error) != _CANCELLED:
                 raise
             self.gone = said(error)
             return

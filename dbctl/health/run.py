@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _After = Callable[[Look], Awaitable[None]]
 
 APPLICATION_NAME = "dbctl health"
+# To connect, however little time there is for questions: a server is not called dead for our haste.
+_LEAST_SECONDS = 2.0
 # Of the project and of the environment: in other databases of the server they mean nothing.
 _OURS = ("migrations", "backups")
 _DATABASES = """
@@ -148,9 +150,9 @@ class _Run:
         self, target: Target, checks: Sequence[Check], found: _Found, after: _After | None = None
     ) -> None:
         health = self.settings.health
-        left = max(self.deadline - time.monotonic(), 0.1)
+        left = max(self.deadline - time.monotonic(), _LEAST_SECONDS)
         patience = min(self.settings.database.connect_timeout or left, left)
-        # What waits for the server is ended by `ended_after`.
+        # The round itself cuts off what the server does not: a driver's error of its own would end the run.
         limits = {"statement_timeout": health.check_timeout, "command_timeout": 0}
         async with (
             target.open(application_name=APPLICATION_NAME, connect_timeout=patience, **limits) as database,
