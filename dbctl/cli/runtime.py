@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbctl.cli.output.emit import View
     from dbctl.cli.output.progress import Report
     from dbctl.database import Database, Target
+    from dbctl.database.replicas import Reads
     from dbctl.settings import Loaded
 
 EXIT_FOUND = 1
@@ -73,6 +74,21 @@ class Invocation:
 
                 show_statements(database.engine)
             yield database
+
+    @asynccontextmanager
+    async def reads(self, *, primary: bool) -> AsyncIterator[Reads]:
+        """Where a read may be answered: by the standbys of the settings too, unless ``primary``."""
+        from dbctl.database.replicas import Reads, open_reads
+
+        async with self.database() as database:
+            if primary:
+                yield Reads(database, (), 0, self.say)
+            else:
+                async with open_reads(database, await self.target(), told=self._note) as reads:
+                    yield reads
+
+    def _note(self, text: str) -> None:
+        self.say(f"note: {text}")
 
     async def announce_write(self, action: str) -> None:
         """Say what is about to change where; a protected environment's name must be confirmed first."""

@@ -35,6 +35,9 @@ class DatabaseSettings(Section):
     replicas: Names = Field(
         (), description="its standbys, as host or host:port, with the same database and role: also asked"
     )
+    max_replica_lag: Seconds = Field(
+        10, description="a standby that may be further behind answers no reads of users"
+    )
     password: SecretStr | None = Field(None, description="better: a passfile or password_command")
     password_command: Words = Field(
         (), repr=False, description="a command that prints the password, run for each new connection"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -15,39 +13,20 @@ from dbctl.activity.locks.kill import find_victim
 from dbctl.activity.locks.look import look_at_locks
 from dbctl.database import ConnInfo
 from dbctl.errors import Refused
-from dbctl.postgres.binaries import find_client
-from dbctl.postgres.scratch import scratch_server
 from tests.activity.conftest import pid_of, reading, sessions, until
 from tests.fixtures.database import execute
+from tests.fixtures.standby import streaming_pair
 
 MAJOR = 17
-# Who stands in the way of the replay is not ended by it, for as long as a test takes.
-STREAMING = {
-    "wal_level": "replica",
-    "max_wal_senders": "4",
-    "hot_standby": "on",
-    "max_standby_streaming_delay": "-1",
-}
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ConnInfo, ConnInfo]]:
-    """A primary, and a standby that follows it."""
-    copy = tmp_path_factory.mktemp("standby") / "data"
-    with scratch_server(MAJOR, options=STREAMING) as primary:
-        address = ConnInfo(primary.params)
-        program = find_client("pg_basebackup", MAJOR)
-        command = [str(program), "--checkpoint=fast", "--wal-method=stream", "-D", str(copy)]
-        environ = {**os.environ, **address.libpq_environment()}
-        subprocess.run(command, env=environ, check=True, capture_output=True)
-        (copy / "standby.signal").touch()
-        follow = f"host={primary.params['host']} port={primary.params['port']} user={primary.params['user']}"
-        options = {**STREAMING, "primary_conninfo": follow}
-        with scratch_server(MAJOR, template=copy, options=options) as standby:
-            execute(address, "CREATE TABLE orders (id int)", "CREATE INDEX one ON orders (id)")
-            replica = ConnInfo(standby.params)
-            until(lambda: execute(replica, "SELECT count(*) FROM pg_class WHERE relname = 'one'")[0][0])
-            yield address, replica
+    """A primary with a table, and a standby that follows it."""
+    with streaming_pair(MAJOR, tmp_path_factory.mktemp("standby")) as pair:
+        execute(pair.primary, "CREATE TABLE orders (id int)", "CREATE INDEX one ON orders (id)")
+        until(lambda: execute(pair.standby, "SELECT count(*) FROM pg_class WHERE relname = 'one'")[0][0])
+        yield pair.primary, pair.standby
 
 
 async def test_a_reader_waits_for_the_replay_which_is_named_and_never_ended(pair):
