@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from dbctl.cli.command import Invocation
-from dbctl.database import Target
 from dbctl.errors import DbctlError, SettingsError
 from dbctl.health.look import Outside
 from dbctl.health.model import BackupFacts, MigrationFacts, Status
 from dbctl.migrate.model import Revision
-from dbctl.settings import Loaded
+
+if TYPE_CHECKING:
+    from dbctl.cli.command import Invocation
+    from dbctl.database import Target
+    from dbctl.settings import Loaded
 
 
 def outside(run: Invocation, target: Target) -> Outside:

@@ -74,6 +74,12 @@ async def run_checks(
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
     interval: Annotated[str, typer.Option(metavar="TIME", help="How often --watch looks.")] = "2s",
+    serve: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Answer /health/db, /health/ready and /metrics, until Ctrl-C."
+        ),
+    ] = None,
 ) -> None:
     """Check the database, the worst first, each finding with its next step. Waits for nobody, changes nothing.
 
@@ -81,8 +87,11 @@ async def run_checks(
 
     Example: dbctl health --env production --sample 5s --fail-on warning
     """
-    from dbctl.cli.health_run import requested, show_health, watch_health
+    from dbctl.cli.health_run import requested, serve_health, show_health, watch_health
 
+    if serve is not None:
+        await serve_health(run, serve)
+        return
     times, files = (sample, budget), (state, baseline)
     request = requested(checks, profile.value, skip, times, files, all_databases=all_databases)
     if watch:

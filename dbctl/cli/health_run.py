@@ -78,3 +78,14 @@ async def watch_health(run: Invocation, request: Request, interval: str) -> None
 
     seconds = seconds_of("--interval", interval, 0)
     await watch(look, title=f"dbctl health   {target}", interval_seconds=seconds)
+
+
+async def serve_health(run: Invocation, address: str) -> None:
+    """Answer probes and monitors over HTTP. Raises UsageError for an address that can't be had."""
+    from dbctl.cli.health_serve import listen, serve
+    from dbctl.database.fastapi import share
+
+    with listen(address) as listener:
+        target = share(await run.target()).target
+        run.say(f"{target}: answering on http://{address} (/health/db, /health/ready, /metrics)")
+        await serve(listener)

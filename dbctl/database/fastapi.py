@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dbctl.database.engine import Database, make_database
-from dbctl.database.target import resolve_target
+from dbctl.database.target import Target, resolve_target
 from dbctl.settings import load_settings
 
-_shared: Database | None = None
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The process's one Database, and where it is."""
+
+    database: Database
+    target: Target
+
+
+_shared: Shared | None = None
 _making = asyncio.Lock()
 
 
@@ -20,30 +30,34 @@ async def get_db() -> AsyncIterator[AsyncSession]:
 
     Use as ``session: AsyncSession = Depends(get_db)``. The environment is ``DBCTL_ENV``, else ``local``.
     """
-    async with (await shared_database()).session() as session:
+    async with (await shared()).database.session() as session:
         yield session
 
 
-async def shared_database() -> Database:
-    """The process's one Database, made at first use."""
-    global _shared  # noqa: PLW0603 - one engine a process is the point
+async def shared() -> Shared:
+    """The process's one Database, made at first use. Raises SettingsError."""
     async with _making:
-        if _shared is None:
-            loaded = load_settings()
-            target = await resolve_target(loaded)
-            _shared = make_database(
-                target.conninfo,
-                loaded.settings.database,
-                loaded.settings.pool,
-                application_name="app",
-                password=target.password,
-            )
+        return _shared or share(await resolve_target(load_settings()))
+
+
+def share(target: Target) -> Shared:
+    """Make ``target`` the process's one Database; it connects when it is first used."""
+    global _shared  # noqa: PLW0603 - one engine a process is the point
+    settings = target.settings.settings
+    database = make_database(
+        target.conninfo,
+        settings.database,
+        settings.pool,
+        application_name="app",
+        password=target.password,
+    )
+    _shared = Shared(database, target)
     return _shared
 
 
 async def dispose_db() -> None:
     """Close the shared engine: call it when the application's lifespan ends."""
     global _shared
-    database, _shared = _shared, None
-    if database is not None:
-        await database.engine.dispose()
+    made, _shared = _shared, None
+    if made is not None:
+        await made.database.engine.dispose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,19 @@ async def read_revisions(connection: AsyncConnection, schema: str, name: str) ->
 
     source = table(name, column("version_num"), schema=schema)
     return tuple(sorted(await connection.scalars(select(source.c.version_num))))
+
+
+def of_project(
+    tables: Sequence[VersionTable], unknown: Callable[[Sequence[str]], Sequence[str]]
+) -> Sequence[VersionTable]:
+    """The tables that hold a revision of a project, else all: those of Alembic's own name where there are any.
+
+    ``unknown`` tells which of some revisions the project does not have.
+    """
+    named = [one for one in tables if one.name == "alembic_version"] or tables
+    return [
+        one for one in named if one.revisions and set(one.revisions) - set(unknown(one.revisions))
+    ] or named
 
 
 def find_schema(connection: Connection, schema: str | None, name: str) -> str:

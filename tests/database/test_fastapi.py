@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from dbctl.database import dispose_db, get_db
-from dbctl.database.fastapi import shared_database
+from dbctl.database.fastapi import shared
 from tests.fixtures.cli import url_of
 
 
@@ -52,7 +52,7 @@ async def test_a_failed_request_rolls_back(application):
 
 
 async def test_all_requests_share_one_engine_until_it_is_disposed(application):
-    first = await shared_database()
-    assert await shared_database() is first
+    first = await shared()
+    assert await shared() is first
     await dispose_db()
-    assert await shared_database() is not first
+    assert await shared() is not first

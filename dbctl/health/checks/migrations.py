@@ -8,7 +8,7 @@ from dbctl.health.look import Look
 from dbctl.health.model import CheckResult, MigrationFacts, Revisions
 from dbctl.health.registry import check
 from dbctl.health.results import critical, ok, skipped, unknown, warning
-from dbctl.postgres.alembic_version import VersionTable, read_versions
+from dbctl.postgres.alembic_version import of_project, read_versions
 
 
 @check(profiles=("oncall", "deploy"), reads=("alembic_version", "the revision files"), scope="database")
@@ -17,7 +17,7 @@ async def migrations(look: Look) -> CheckResult:
     facts = look.outside.migrations()
     if facts.revisions is None:
         return _not_read(facts)
-    tables = _of_project(await read_versions(look.connection), facts.revisions)
+    tables = of_project(await read_versions(look.connection), facts.revisions.unknown)
     unreadable = [f"{table.schema}.{table.name}" for table in tables if table.revisions is None]
     if unreadable:
         grant = f"GRANT SELECT ON {unreadable[0]} TO {look.server.quoted_role}"
@@ -25,15 +25,6 @@ async def migrations(look: Look) -> CheckResult:
     return _compare(
         sorted({revision for table in tables for revision in table.revisions or ()}), facts.revisions
     )
-
-
-def _of_project(tables: Sequence[VersionTable], revisions: Revisions) -> Sequence[VersionTable]:
-    """The tables that hold a revision of this project, else all: those of Alembic's own name where there are any."""
-    named = [one for one in tables if one.name == "alembic_version"] or tables
-    known = [
-        one for one in named if one.revisions and set(one.revisions) - set(revisions.unknown(one.revisions))
-    ]
-    return known or named
 
 
 def _not_read(facts: MigrationFacts) -> CheckResult:
