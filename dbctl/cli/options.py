@@ -58,6 +58,21 @@ class HealthFormat(StrEnum):
     JUNIT = "junit"
 
 
+class FileFormat(StrEnum):
+    """What is in a file of users."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+
+
+class OnConflict(StrEnum):
+    """What becomes of a user that is there already."""
+
+    ERROR = "error"
+    SKIP = "skip"
+    UPDATE = "update"
+
+
 @dataclass(frozen=True, slots=True)
 class Common:
     """What the shared options said, wherever on the command line they stood."""

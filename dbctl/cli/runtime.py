@@ -76,15 +76,23 @@ class Invocation:
             yield database
 
     @asynccontextmanager
-    async def reads(self, *, primary: bool) -> AsyncIterator[Reads]:
-        """Where a read may be answered: by the standbys of the settings too, unless ``primary``."""
+    async def reads(self, *, primary: bool, patience: float | None = None) -> AsyncIterator[Reads]:
+        """Where a read may be answered: by the standbys of the settings too, unless ``primary``.
+
+        ``patience`` in seconds takes the place of the settings' own for statements; 0 is without end.
+        """
         from dbctl.database.replicas import Reads, open_reads
 
-        async with self.database() as database:
+        settings = self.loaded.settings.database
+        limits = {
+            "statement_timeout": settings.statement_timeout if patience is None else patience,
+            "command_timeout": settings.command_timeout if patience is None else patience,
+        }
+        async with self.database(write="", direct=False, **limits) as database:
             if primary:
                 yield Reads(database, (), 0, self.say)
             else:
-                async with open_reads(database, await self.target(), told=self._note) as reads:
+                async with open_reads(database, await self.target(), told=self._note, **limits) as reads:
                     yield reads
 
     def _note(self, text: str) -> None:

@@ -77,15 +77,15 @@ class Reads:
 
 @asynccontextmanager
 async def open_reads(
-    primary: Database, target: Target, *, told: Callable[[str], None], application_name: str = "dbctl"
+    primary: Database, target: Target, *, told: Callable[[str], None], **changes: float
 ) -> AsyncIterator[Reads]:
-    """The primary and the standbys that ``database.replicas`` names, each with a small pool of its own."""
+    """The primary and the standbys that ``database.replicas`` names; ``changes`` are keys of [database]."""
     settings = target.settings.settings.database
     patience = min(settings.connect_timeout or _CONNECT_SECONDS, _CONNECT_SECONDS)
     async with AsyncExitStack() as stack:
         replicas = [
             await stack.enter_async_context(
-                target.at(place).open(application_name=application_name, connect_timeout=patience)
+                target.at(place).open(application_name="dbctl", connect_timeout=patience, **changes)
             )
             for place in settings.replicas
         ]

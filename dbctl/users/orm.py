@@ -95,3 +95,25 @@ class UserRow(Base):
         ),
         {"comment": "Who may use the application"},
     )
+
+
+class ImportRow(Base):
+    """How far an import in batches is: a row a file, written in each batch's own transaction."""
+
+    __tablename__ = "users_imports"
+
+    fingerprint: Mapped[str] = mapped_column(
+        String(64, collation="C"), primary_key=True, comment="Of the file and how it is read"
+    )
+    lines: Mapped[int] = mapped_column(BigInteger, server_default=text("0"), comment="Up to here all is done")
+    rows: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    added: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    updated: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    skipped: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    rejected: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    started_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    finished_at: Mapped[datetime | None] = mapped_column(
+        DateTime(timezone=True), comment="null: not all of it is in"
+    )
+
+    __table_args__ = ({"comment": "Imports of users in batches, so that one goes on where it stopped"},)

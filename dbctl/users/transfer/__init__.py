@@ -1,0 +1,1 @@
+"""Users from files and into files: streamed, whatever their size."""

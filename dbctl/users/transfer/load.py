@@ -1,0 +1,200 @@
+"""An import: rows are read and checked while the server takes those before them; all at once, or batch by batch."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from dbctl.database import Database
+from dbctl.errors import Invalid
+from dbctl.users.passwords import hash_password
+from dbctl.users.transfer import ledger, staging
+from dbctl.users.transfer.checking import Checked, check_row
+from dbctl.users.transfer.model import Imported, Rejected, Row
+from dbctl.users.transfer.reading import without_secrets
+from dbctl.users.transfer.rejects import Rejects
+
+if TYPE_CHECKING:
+    from dbctl.users.transfer.model import OnConflict
+
+_CHUNK_ROWS = 1_000
+# Each hash takes 64 MiB while it is made.
+_HASHES_AT_ONCE = min(4, os.cpu_count() or 1)
+
+Reading = Iterator[Row | Rejected]
+
+
+class Untaken(Exception):
+    """The transaction ends without a change; ``imported`` is what it would have done."""
+
+    def __init__(self, imported: Imported) -> None:
+        super().__init__()
+        self.imported = imported
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What becomes of users that are there, and of rows that break a rule: with ``all_or_nothing`` one of them is enough."""
+
+    on_conflict: OnConflict = "error"
+    dry_run: bool = False
+    all_or_nothing: bool = True
+
+
+async def import_users(
+    database: Database,
+    rows: Reading,
+    wishes: Wishes,
+    *,
+    rejects: Rejects,
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> Imported:
+    """Add the rows in one transaction; ``rejects`` takes those that break a rule, ``progress`` how many were read.
+
+    Raises AlreadyExists where the wish is ``error`` and a user is there: then nothing is added.
+    """
+    source = _Source(rows, rejects, progress)
+    try:
+        async with database.session() as session:
+            done = await _take(session, source, wishes, source.all())
+            _must_be_taken(done, wishes)
+    except Untaken as untaken:
+        return untaken.imported
+    return done
+
+
+async def import_in_batches(
+    database: Database,
+    rows: Reading,
+    wishes: Wishes,
+    *,
+    fingerprint: str,
+    batch_rows: int,
+    rejects: Rejects,
+    progress: Callable[[int], None] = lambda _rows: None,
+) -> Imported:
+    """The same in transactions of ``batch_rows``; a run that was killed goes on behind its last batch.
+
+    Raises Refused where all of it was imported, Busy while another run is at it.
+    """
+    async with database.session() as session:
+        done = begun = await ledger.begin(session, fingerprint)
+    rejects.trim(done.lines)
+    source = _Source(_behind(rows, done.lines), rejects, progress)
+    finished = False
+    while not finished:
+        async with database.session() as session:
+            await ledger.hold(session, fingerprint, done)
+            taken = await _take(session, source, wishes, source.some(batch_rows))
+            finished = source.ended
+            after = ledger.Progress(
+                max(source.line, done.lines),
+                done.rows + taken.rows,
+                done.added + taken.added,
+                done.updated + taken.updated,
+                done.skipped + taken.skipped,
+                done.rejected + taken.rejected,
+            )
+            rejects.settle()
+            await ledger.record(session, fingerprint, after, finished=finished)
+        done = after
+    return done.imported(begun.lines)
+
+
+def _must_be_taken(done: Imported, wishes: Wishes) -> None:
+    if wishes.dry_run:
+        raise Untaken(replace(done, dry_run=True))
+    if wishes.all_or_nothing and done.rejected:
+        raise Untaken(replace(done, added=0, updated=0, skipped=0))
+
+
+async def _take(
+    session: Any, source: _Source, wishes: Wishes, rows: AsyncIterator[tuple[Any, ...]]
+) -> Imported:
+    """One transaction's rows, staged and brought into users."""
+    read, before, rejects = source.read, source.rejects.count, source.rejects
+    await staging.stage(session, rows)
+    for one in await staging.take_doubles_out(session):
+        rejects.add(one)
+    added, updated, skipped, unfit = await staging.apply(session, wishes.on_conflict)
+    for one in unfit:
+        rejects.add(one)
+    return Imported(source.read - read, added, updated, skipped, rejects.count - before)
+
+
+class _Source:
+    """The rows as they are read: checked in a thread, a chunk ahead of what the server takes."""
+
+    def __init__(self, rows: Reading, rejects: Rejects, progress: Callable[[int], None]) -> None:
+        self._rows, self.rejects, self._progress = rows, rejects, progress
+        self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
+        self.read = self.line = 0
+        self.ended = False
+
+    async def all(self) -> AsyncIterator[tuple[Any, ...]]:
+        """Every row that is left, as staging takes it."""
+        ahead = asyncio.create_task(self._chunk(_CHUNK_ROWS))
+        try:
+            while chunk := await ahead:
+                ahead = asyncio.create_task(self._chunk(_CHUNK_ROWS))
+                async for row in self._ready(chunk):
+                    yield row
+        finally:
+            ahead.cancel()
+        self.ended = True
+
+    async def some(self, count: int) -> AsyncIterator[tuple[Any, ...]]:
+        """The next ``count`` rows, bad ones counted."""
+        while count > 0 and (chunk := await self._chunk(min(count, _CHUNK_ROWS))):
+            count -= len(chunk)
+            async for row in self._ready(chunk):
+                yield row
+        self.ended = count > 0
+
+    async def _chunk(self, count: int) -> list[Checked | Rejected]:
+        return await asyncio.to_thread(_checked, self._rows, count)
+
+    async def _ready(self, chunk: list[Checked | Rejected]) -> AsyncIterator[tuple[Any, ...]]:
+        good = []
+        for one in chunk:
+            if isinstance(one, Rejected):
+                self.rejects.add(one)
+            else:
+                good.append(one)
+        for row in await asyncio.gather(*map(self._hashed, good)) if _any_password(good) else good:
+            yield row[:-1]
+        self.read += len(chunk)
+        self.line = chunk[-1].line
+        self._progress(self.read)
+
+    async def _hashed(self, row: Checked) -> Checked:
+        if row.password is None:
+            return row
+        async with self._hashing:
+            return row._replace(hashed_password=await hash_password(row.password), password=None)
+
+
+def _checked(rows: Reading, count: int) -> list[Checked | Rejected]:
+    return [_check(row) for row in islice(rows, count)]
+
+
+def _check(row: Row | Rejected) -> Checked | Rejected:
+    if isinstance(row, Rejected):
+        return row
+    try:
+        return check_row(row)
+    except Invalid as error:
+        return Rejected(row.line, error.field, error.why, without_secrets(row.cells))
+
+
+def _any_password(rows: Iterable[Checked]) -> bool:
+    return any(row.password is not None for row in rows)
+
+
+def _behind(rows: Reading, line: int) -> Reading:
+    """The rows behind a line: those before it are read, not checked again."""
+    return (row for row in rows if row.line > line)

@@ -1,0 +1,149 @@
+"""Rows of CSV or NDJSON, one at a time, under the names of users' fields."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from dbctl.errors import UsageError
+from dbctl.users.transfer.model import IGNORED, READ, REQUIRED, SECRET, Rejected, Row
+
+if TYPE_CHECKING:
+    from dbctl.users.transfer.model import Format
+
+# Of a header: leave it out.
+NOTHING = "-"
+# What a file of rejected rows says beside the row: so it can be mended and imported.
+OWN_MARK = "_"
+
+
+def read_rows(text: TextIO, format_: Format, mapping: Mapping[str, str]) -> Iterator[Row | Rejected]:
+    """Each row, or why it can't be read. ``mapping``: a header's field, ``-`` to leave it out.
+
+    Raises UsageError where the headers are not those of users.
+    """
+    return _csv(text, mapping) if format_ == "csv" else _ndjson(text, mapping)
+
+
+def parse_mapping(given: Iterable[str]) -> dict[str, str]:
+    """``--map "E-Mail=email"`` as a mapping. Raises UsageError."""
+    mapping = {}
+    for one in given:
+        header, equals, name = one.rpartition("=")
+        if not equals or not header or name not in (*READ, NOTHING):
+            raise UsageError(
+                f"--map {one}",
+                why=f"it takes HEADER=FIELD, and the fields are {', '.join(READ)}",
+                hint=f"HEADER={NOTHING} leaves it out",
+            )
+        mapping[header] = name
+    return mapping
+
+
+def without_secrets(cells: Mapping[str, object]) -> dict[str, object]:
+    """A row as it may be written to a file of rejected ones."""
+    return {name: value for name, value in cells.items() if name not in SECRET}
+
+
+def _csv(text: TextIO, mapping: Mapping[str, str]) -> Iterator[Row | Rejected]:
+    reader = csv.reader(text, strict=True)
+    try:
+        header = next(reader, None)
+    except csv.Error as error:
+        raise UsageError("the first line is no header", why=str(error)) from error
+    if header is None:
+        raise UsageError("there is nothing in the file", why="not even a header")
+    fields = _fields(header, mapping)
+    if missing := [name for name in REQUIRED if name not in fields]:
+        raise UsageError(
+            f"no column is {' or '.join(missing)}",
+            why=f"the header is {', '.join(header)}",
+            hint='say which one is: --map "HEADER=FIELD"',
+        )
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Rejected(line, "", str(error), {})
+            continue
+        if not cells:
+            continue
+        yield _named(line, fields, cells)
+
+
+def _named(line: int, fields: Sequence[str], cells: Sequence[str]) -> Row | Rejected:
+    named = {name: cell for name, cell in zip(fields, cells, strict=False) if name}
+    if len(cells) != len(fields):
+        why = f"it has {len(cells)} cells, the header has {len(fields)}"
+        return Rejected(line, "", why, without_secrets(named))
+    # What is empty is not there: so a null comes back as one.
+    return Row(line, {name: cell for name, cell in named.items() if cell != ""})
+
+
+def _fields(header: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
+    """The field of each column, "" for one that is left out."""
+    if strangers := [name for name in mapping if name not in header]:
+        raise UsageError(f"--map {strangers[0]}", why=f"the header is {', '.join(header)}")
+    fields = [_field(name, mapping) for name in header]
+    if unknown := [name for name, found in zip(header, fields, strict=True) if found is None]:
+        raise _unknown(unknown)
+    doubled = [name for name, times in Counter(fields).items() if name and times > 1]
+    if doubled:
+        raise UsageError(f"two columns are {doubled[0]}", hint=f'leave one out: --map "HEADER={NOTHING}"')
+    return [name or "" for name in fields]
+
+
+def _field(header: str, mapping: Mapping[str, str]) -> str | None:
+    if header in mapping:
+        return "" if mapping[header] == NOTHING else mapping[header]
+    name = header.strip().casefold().replace(" ", "_")
+    if name in IGNORED or name.startswith(OWN_MARK):
+        return ""
+    return name if name in READ else None
+
+
+def _unknown(names: Sequence[str]) -> UsageError:
+    return UsageError(
+        f"what is {names[0]!r}?",
+        why=f"the fields of a user are {', '.join(READ)}",
+        hint=f'--map "{names[0]}=FIELD", or --map "{names[0]}={NOTHING}" to leave it out',
+    )
+
+
+def _ndjson(text: TextIO, mapping: Mapping[str, str]) -> Iterator[Row | Rejected]:
+    known: dict[str, str | None] = {}
+    empty = True
+    for line, written in enumerate(text, start=1):
+        if not written.strip():
+            continue
+        empty = False
+        try:
+            cells = json.loads(written)
+        except (ValueError, RecursionError) as error:
+            yield Rejected(line, "", f"it is no JSON: {error}", {})
+            continue
+        if not isinstance(cells, dict):
+            yield Rejected(line, "", "it is no JSON object", {})
+            continue
+        yield Row(line, dict(_renamed(cells, mapping, known)))
+    if empty:
+        raise UsageError("there is nothing in the file")
+
+
+def _renamed(
+    cells: Mapping[str, object], mapping: Mapping[str, str], known: dict[str, str | None]
+) -> Iterator[tuple[str, object]]:
+    for name, value in cells.items():
+        if name not in known:
+            known[name] = _field(name, mapping)
+        field = known[name]
+        if field is None:
+            raise _unknown([name])
+        if field and value is not None:
+            yield field, value

@@ -1,0 +1,127 @@
+"""``dbctl users import`` and ``export`` as they are typed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+
+import pytest
+
+from tests.fixtures.database import execute
+
+PEOPLE = "username,email,full_name\nada,ada@example.com,Ada Lovelace\ngrace,grace@example.com,\n"
+BAD = PEOPLE + "x,no address,\n"
+
+
+@pytest.fixture
+def people(dbctl):
+    path = dbctl.project / "people.csv"
+    path.write_text(PEOPLE)
+    return path
+
+
+def test_what_is_imported_is_counted(dbctl, people):
+    done = dbctl("users", "import", str(people), "--format", "json")
+    assert (done.code, done.json()["added"]) == (0, 2)
+    assert dbctl("users", "count").stdout == "2\n"
+
+
+def test_bad_rows_import_nothing_until_they_have_a_place_to_go(dbctl, people):
+    people.write_text(BAD)
+    refused = dbctl("users", "import", str(people))
+    assert refused.code == 1
+    assert "line 4: email: " in refused.stderr
+    assert "--rejects" in refused.stderr
+    taken = dbctl("users", "import", str(people), "--rejects", "bad.csv")
+    assert taken.code == 1
+    assert dbctl("users", "count").stdout == "2\n"
+    rejects = dbctl.project / "bad.csv"
+    assert rejects.stat().st_mode & 0o777 == 0o600
+    assert rejects.read_text().splitlines()[1].startswith("4,email,")
+
+
+def test_rejected_rows_are_imported_once_they_are_mended(dbctl, people):
+    people.write_text(BAD)
+    dbctl("users", "import", str(people), "--rejects", "bad.csv")
+    rejects = dbctl.project / "bad.csv"
+    rejects.write_text(rejects.read_text().replace("no address", "x@example.com"))
+    assert dbctl("users", "import", "bad.csv").code == 0
+    assert dbctl("users", "count").stdout == "3\n"
+
+
+def test_no_secret_is_written_among_the_rejects(dbctl):
+    (dbctl.project / "p.csv").write_text("username,email,password\nx,nowhere,my very own secret\n")
+    done = dbctl("users", "import", "p.csv", "--rejects", "bad.ndjson")
+    assert "secret" not in (dbctl.project / "bad.ndjson").read_text() + done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("ending", ["csv", "ndjson", "csv.gz", "ndjson.zst"])
+def test_export_and_import_go_through_every_kind_of_file(dbctl, people, conninfo, ending):
+    dbctl("users", "import", str(people))
+    exported = dbctl("users", "export", f"all.{ending}")
+    assert (exported.code, exported.stdout) == (0, "")
+    assert (dbctl.project / f"all.{ending}").stat().st_mode & 0o777 == 0o600
+    execute(conninfo, "TRUNCATE users")
+    assert dbctl("users", "import", f"all.{ending}").code == 0
+    assert dbctl("users", "get", "ada", "--format", "json").json()["full_name"] == "Ada Lovelace"
+
+
+def test_export_to_stdout_is_csv_unless_told(dbctl, people):
+    dbctl("users", "import", str(people))
+    assert dbctl("users", "export", "--fields", "username,email").stdout == (
+        "username,email\nada,ada@example.com\ngrace,grace@example.com\n"
+    )
+    lines = dbctl("users", "export", "--format", "ndjson").stdout.splitlines()
+    assert [json.loads(line)["username"] for line in lines] == ["ada", "grace"]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "expected"),
+    [
+        (PEOPLE.encode("utf-16"), (), (2, "--encoding utf-16")),
+        (b"\xef\xbb\xbf" + PEOPLE.encode(), (), (0, "")),
+        (PEOPLE.replace("Ada", "Zo\xeb").encode("latin-1"), (), (1, "UTF-8")),
+        (PEOPLE.replace("Ada", "Zo\xeb").encode("latin-1"), ("--encoding", "latin-1"), (0, "")),
+        (PEOPLE.encode(), ("--encoding", "klingon"), (2, "klingon")),
+        (PEOPLE.encode()[:-8], (), (1, "line 3")),
+        (gzip.compress(PEOPLE.encode())[:-12], (), (6, "damaged")),
+        (b"", (), (2, "nothing")),
+        (PEOPLE.encode(), ("--map", "username"), (2, "HEADER=FIELD")),
+        (PEOPLE.encode(), ("--rejects", "/nonexistent/bad.csv"), (6, "can't write")),
+        (PEOPLE.encode(), ("--batch", "1", "--dry-run"), (2, "--batch")),
+    ],
+)
+def test_a_file_that_is_not_as_it_should_be(dbctl, people, content, options, expected):
+    code, said = expected
+    people.write_bytes(content)
+    done = dbctl("users", "import", str(people), *options)
+    assert done.code == code
+    assert said in done.stderr
+
+
+def test_a_file_that_is_not_there_or_has_no_known_ending(dbctl):
+    assert dbctl("users", "import", "nosuch.csv").code == 6
+    (dbctl.project / "people.txt").write_text(PEOPLE)
+    assert dbctl("users", "import", "people.txt").code == 2
+    assert dbctl("users", "import", "people.txt", "--file-format", "csv").code == 0
+
+
+def test_users_come_from_stdin_too(dbctl_process):
+    arguments = ("users", "import", "-", "--file-format", "csv")
+    with dbctl_process.start(*arguments, stdin=subprocess.PIPE) as process:
+        _, said = process.communicate(PEOPLE, timeout=60)
+    assert (process.returncode, said.count("imports users from -")) == (0, 1)
+
+
+def test_an_update_of_those_that_are_there_asks_first(dbctl, people):
+    dbctl("users", "import", str(people))
+    assert dbctl("users", "import", str(people), "--on-conflict", "update").code == 3
+    done = dbctl("users", "import", str(people), "--on-conflict", "update", "--yes", "--format", "json")
+    assert done.json()["updated"] == 2
+
+
+def test_the_same_file_in_batches_is_told_to_be_in_already(dbctl, people):
+    assert dbctl("users", "import", str(people), "--batch", "1").code == 0
+    again = dbctl("users", "import", str(people), "--batch", "1")
+    assert (again.code, "imported already" in again.stderr) == (3, True)
