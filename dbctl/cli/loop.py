@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
@@ -23,9 +24,41 @@ def heeded_signals() -> list[signal.Signals]:
     return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
+# The signals whose Interrupted was raised, wherever Python was.
+_raised: list[int] = []
+
+
 def raise_interrupted(number: int, _frame: FrameType | None) -> None:
     """A signal handler for code outside of a loop."""
+    _raised.append(number)
     raise Interrupted(number)
+
+
+@contextmanager
+def signals_raise() -> Iterator[None]:
+    """Let a signal raise Interrupted wherever Python is, the block's end included.
+
+    In a finalizer Python drops what is raised, says so with a traceback and goes on: it is not said, and raised again.
+    """
+    _raised.clear()
+    for number in heeded_signals():
+        signal.signal(number, raise_interrupted)
+    complain = sys.unraisablehook
+    sys.unraisablehook = lambda lost: isinstance(lost.exc_value, Interrupted) or complain(lost)
+    try:
+        yield
+        heed_lost_interruptions()
+    finally:
+        # What was done is done: a signal that comes now must not change the report or the exit code.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        sys.unraisablehook = complain
+
+
+def heed_lost_interruptions() -> None:
+    """Raise Interrupted again where its first time was lost."""
+    if _raised:
+        raise Interrupted(_raised[0])
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -35,6 +68,9 @@ def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
     coroutine ends, or whose cancellation a library swallows, still stops what our caller would do next.
     """
     received: list[int] = []
+    if _raised:
+        coroutine.close()
+    heed_lost_interruptions()
     # Closed, it is not complained of where a signal came before the loop.
     with closing(coroutine):
         # Late: it costs as much as Typer, and help or completion has no loop.

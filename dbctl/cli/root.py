@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,7 +14,7 @@ import typer
 
 from dbctl.cli.command import shared_options
 from dbctl.cli.lazy import RootGroup, usage_error
-from dbctl.cli.loop import SIGNALS, heeded_signals, raise_interrupted
+from dbctl.cli.loop import signals_raise
 from dbctl.cli.output import failure
 from dbctl.cli.output.streams import OutputClosed
 from dbctl.errors import DbctlError, Failed, Interrupted, UsageError
@@ -55,8 +54,6 @@ def run(arguments: Sequence[str]) -> int:
     as_json = _wants_json(arguments)
     # Closed by the caller, as `>&-` does, they are None.
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
-    for number in heeded_signals():
-        signal.signal(number, raise_interrupted)
     try:
         return _invoke_and_settle(arguments)
     except WrongUsage as error:
@@ -76,15 +73,12 @@ def run(arguments: Sequence[str]) -> int:
 
 def _invoke_and_settle(arguments: Sequence[str]) -> int:
     try:
-        return invoke(arguments)
+        with signals_raise():
+            return invoke(arguments)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         raise Failed("can't write to stdout", why=error.strerror or str(error)) from None
-    finally:
-        # What was done is done: a signal that comes now must not change the report or the exit code.
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
 
 
 def invoke(arguments: Sequence[str]) -> int:

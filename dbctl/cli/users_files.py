@@ -16,28 +16,35 @@ from dbctl.errors import UsageError
 @group.command("seed", emits="report", writes=True)
 async def seed_(
     run: Invocation,
-    count: Annotated[int, typer.Argument(help="How many users to make up.", min=1, max=10_000_000)],
+    count: Annotated[
+        int | None, typer.Argument(help="How many users to make up.", min=1, max=10_000_000)
+    ] = None,
     *,
     seed: Annotated[int, typer.Option(help="The same number gives the same users in an empty table.")] = 42,
+    locale: Annotated[str, typer.Option(help="Whose names: mixed, de, en, es, fr, ja.")] = "mixed",
+    tag: Annotated[
+        str, typer.Option(help="A name for them: the same command goes on with it after a stop.")
+    ] = "",
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="All get the password on stdin's first line; else none.")
+    ] = False,
+    undo: Annotated[str, typer.Option(metavar="TAG", help="Delete what was added under this tag.")] = "",
 ) -> None:
     """Add made-up users, for development and tests.
 
-    Each run adds others; none can sign in.
+    Each run adds others. None can sign in unless --password-stdin gives them a password, which a protected
+    environment refuses. An empty table is locked and filled before its indexes are built.
 
-    Example: dbctl users seed 1000
+    Example: dbctl users seed 1000 --locale fr --tag demo
     """
-    from dbctl.cli.output.views import users as view
-    from dbctl.users.seed import seed as add
+    from dbctl.cli.users_seed import add_users, delete_seeded
 
-    with run.progress("Seeding", total=count, unit="rows") as progress:
-        async with (
-            run.database(
-                write=f"adds {count} made-up users", statement_timeout=0, command_timeout=0
-            ) as database,
-            database.session() as session,
-        ):
-            seeded = await add(session, count, seed=seed, progress=progress)
-    run.emit(seeded, view.seeded)
+    if (count is None) == (not undo):
+        raise UsageError("give either how many users to add, or --undo TAG")
+    if count is None:
+        await delete_seeded(run, undo)
+    else:
+        await add_users(run, count, seed, locale, tag, with_password=password_stdin)
 
 
 @group.command("import", emits="report", writes=True)

@@ -88,8 +88,17 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """Made-up users that were added: rows ``first`` to ``first + rows - 1`` of the series that ``seed`` gives."""
+    """Made-up users that were added, of the series that ``seed`` gives from number ``first`` on; ``tag`` takes them back."""
 
     rows: int
     first: int
     seed: int
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """Made-up users that were deleted."""
+
+    rows: int
+    tag: str

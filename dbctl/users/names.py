@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import dataclass
+from functools import cache
+
+from dbctl.errors import Invalid
 
 # Letters that have no decomposition to strip an accent from.
 _SPELLED = str.maketrans({"ø": "o", "ł": "l", "ß": "ss", "đ": "d", "æ": "ae", "ı": "i", "þ": "th", "ð": "d"})  # noqa: RUF001
@@ -45,5 +49,85 @@ Torres Tran Turner Vargas Vasquez Vega Virtanen Vogel Wagner Walker Wang Watanab
 Wójcik Wolf Wong Wood Wright Wu Yamamoto Yang Yılmaz Young Zhang Zhou Zimmermann
 """  # noqa: RUF001 - the Turkish one, on purpose
 
-FIRST_NAMES = tuple((name, plain(name)) for name in _FIRST.split())
-LAST_NAMES = tuple((name, plain(name)) for name in _LAST.split())
+# By locale: first names, last names. A name in another script has its Latin spelling behind a colon.
+_LOCALES = {
+    "mixed": (_FIRST, _LAST),
+    "de": (
+        """
+Anna Bernd Christa Dieter Elke Friedrich Gisela Hans Heike Ingrid Jürgen Karin Klaus Lena Lukas Maximilian
+Monika Margarete Otto Petra Ralf Renate Sabine Sebastian Silke Stefan Ursula Uwe Walter Wolfgang
+""",
+        """
+Bauer Becker Braun Fischer Fuchs Groß Hartmann Hoffmann Jäger Kaiser Klein Koch König Krause Krüger Lange
+Lehmann Maier Meyer Möller Müller Neumann Richter Schäfer Schmidt Schneider Schröder Schulz Vogel Weiß
+""",
+    ),
+    "en": (
+        """
+Abigail Alfred Amelia Arthur Charlotte Chloe Daniel Edward Eleanor Emily Florence George Grace Harry Hannah
+Isabella Jack Jessica Liam Lily Mason Megan Nathan Olivia Oscar Poppy Ruby Samuel Sophie William
+""",
+        """
+Adams Baker Bennett Brooks Carter Clark Cooper Davies Edwards Evans Foster Gray Green Hall Harris Hughes
+Johnson Kelly Lewis Martin Miller Morgan Parker Roberts Smith Taylor Turner Walker Wilson Wright
+""",
+    ),
+    "es": (
+        """
+Alejandro Álvaro Beatriz Carmen Cristina Diego Dolores Elena Fernando Francisca Gonzalo Íñigo Isabel Javier
+José Juan Laura Lucía Luis Manuel Marta Miguel Nuria Pablo Pilar Rafael Rocío Sergio Sofía Teresa
+""",
+        """
+Alonso Álvarez Blanco Castro Delgado Díaz Domínguez Fernández García Gil Gómez González Gutiérrez Hernández
+Jiménez López Martín Martínez Moreno Muñoz Navarro Núñez Ortega Pérez Ramírez Rodríguez Romero Ruiz Sánchez Torres
+""",
+    ),
+    "fr": (
+        """
+Adèle Alain Amélie Antoine Aurélie Bénédicte Camille Chloé Claire Denis Élise Étienne François Gaël Hélène
+Inès Jérôme Julien Léa Louis Lucie Manon Mathieu Noémie Olivier Pascal Rémi Sophie Théo Zoé
+""",
+        """
+Bernard Bertrand Blanc Bonnet Boyer Chevalier Clément David Dubois Dupont Durand Faure Fournier François Garnier
+Gauthier Girard Guérin Lambert Lefèvre Legrand Leroy Martin Mercier Moreau Morel Petit Richard Robert Rousseau
+""",
+    ),
+    "ja": (
+        """
+愛:ai 明:akira 彩:aya 大輔:daisuke 恵美:emi 春菜:haruna 陽菜:hina 博:hiroshi 樹:itsuki 純:jun 一輝:kazuki 健:ken
+舞:mai 真央:mao 美咲:misaki 直樹:naoki 蓮:ren 涼太:ryota 桜:sakura 翔:sho 空:sora 拓也:takuya 翼:tsubasa 結衣:yui
+""",
+        """
+安部:abe 藤田:fujita 長谷川:hasegawa 林:hayashi 石川:ishikawa 伊藤:ito 加藤:kato 木村:kimura 小林:kobayashi
+松本:matsumoto 森:mori 中村:nakamura 西村:nishimura 岡田:okada 斎藤:saito 佐々木:sasaki 佐藤:sato 清水:shimizu
+鈴木:suzuki 高橋:takahashi 田中:tanaka 渡辺:watanabe 山田:yamada 山本:yamamoto
+""",
+    ),
+}
+_FAMILY_FIRST = frozenset(("ja",))
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names of one locale, each as it is shown and as a username holds it; ``full`` puts them together."""
+
+    first: tuple[tuple[str, str], ...]
+    last: tuple[tuple[str, str], ...]
+    full: str
+
+
+LOCALES = tuple(_LOCALES)
+
+
+@cache
+def names_of(locale: str) -> Names:
+    """The names of a locale. Raises Invalid."""
+    if locale not in _LOCALES:
+        raise Invalid("locale", f"there is no {locale!r}", hint=f"there are {', '.join(LOCALES)}")
+    first, last = (tuple(_spelled(name) for name in names.split()) for names in _LOCALES[locale])
+    return Names(first, last, "{last} {first}" if locale in _FAMILY_FIRST else "{first} {last}")
+
+
+def _spelled(name: str) -> tuple[str, str]:
+    shown, _, latin = name.partition(":")
+    return shown, latin or plain(shown)

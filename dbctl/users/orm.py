@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     DateTime,
+    ForeignKey,
     Identity,
     Index,
     MetaData,
@@ -117,3 +118,34 @@ class ImportRow(Base):
     )
 
     __table_args__ = ({"comment": "Imports of users in batches, so that one goes on where it stopped"},)
+
+
+class SeedingRow(Base):
+    """Made-up users that belong together."""
+
+    __tablename__ = "users_seedings"
+
+    tag: Mapped[str] = mapped_column(String(100), primary_key=True, comment="Names them, to take them back")
+    seed: Mapped[int] = mapped_column(BigInteger)
+    locale: Mapped[str] = mapped_column(String(20))
+    rows: Mapped[int] = mapped_column(BigInteger, server_default=text("0"), comment="So many are there")
+    made_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    __table_args__ = ({"comment": "Made-up users, by what made them"},)
+
+
+class SeededIdsRow(Base):
+    """Ids of made-up users, from the first to the last of a run."""
+
+    __tablename__ = "users_seeded_ids"
+
+    tag: Mapped[str] = mapped_column(
+        String(100), ForeignKey(SeedingRow.tag, ondelete="CASCADE"), primary_key=True
+    )
+    first_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    last_id: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        CheckConstraint(text("last_id >= first_id"), name="order"),
+        {"comment": "Which users a seeding made, by runs of ids"},
+    )

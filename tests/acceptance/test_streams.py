@@ -16,7 +16,7 @@ def test_a_log_reader_that_leaves_does_not_stop_a_migration(dbctl_process, empty
         os.close(writer)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "0003_users_search" in output
+    assert "0005_users_seedings" in output
 
 
 def test_a_log_reader_that_leaves_after_a_line_does_not_stop_it_either(dbctl_process, empty_conninfo):
@@ -28,7 +28,7 @@ def test_a_log_reader_that_leaves_after_a_line_does_not_stop_it_either(dbctl_pro
         output = process.stdout.read()
         process.wait(timeout=60)
     assert process.returncode == 0
-    assert "0003_users_search" in output
+    assert "0005_users_seedings" in output
 
 
 def test_an_error_that_nobody_can_read_keeps_its_exit_code(dbctl_process):

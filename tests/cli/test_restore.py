@@ -202,7 +202,7 @@ def wait_for_pg_restore(postgres) -> None:
 
 
 NEWER = """revision = "0004"
-down_revision = "0003_users_search"
+down_revision = "0005_users_seedings"
 
 from alembic import op
 

@@ -276,3 +276,18 @@ def test_rich_draws_for_a_terminal_only_and_no_color_is_obeyed():
 
     assert b"\x1b[33m" in drawn()
     assert b"\x1b[33m" not in drawn(NO_COLOR="1")
+
+
+def test_ctrl_c_within_a_finalizer_which_python_swallows_ends_the_command_all_the_same(dbctl, monkeypatch):
+    monkeypatch.setattr("sys.unraisablehook", lambda _lost: None)
+
+    class Finalized:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def list_environments(*_args: object) -> list[object]:
+        Finalized()
+        return []
+
+    monkeypatch.setattr("dbctl.settings.show.list_environments", list_environments)
+    assert dbctl("env", "list").code == 130

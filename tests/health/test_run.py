@@ -20,7 +20,14 @@ from dbctl.postgres.scratch import scratch_server
 from tests.fixtures.database import execute
 from tests.fixtures.health import RISKY, health, target
 
-NAMES = ("0001_users", "0002_trigrams", "0003_users_search", "0004_later")
+NAMES = (
+    "0001_users",
+    "0002_trigrams",
+    "0003_users_search",
+    "0004_users_imports",
+    "0005_users_seedings",
+    "0006_later",
+)
 
 
 def code_at(count: int) -> Outside:
@@ -30,7 +37,7 @@ def code_at(count: int) -> Outside:
     return Outside(migrations=lambda: MigrationFacts(graph))
 
 
-HEAD = code_at(3)
+HEAD = code_at(5)
 
 
 async def test_a_healthy_database_gives_no_alarm(conninfo):
@@ -46,7 +53,7 @@ async def test_a_healthy_database_gives_no_alarm(conninfo):
 
 
 async def test_the_worst_comes_first_and_names_the_next_step(conninfo):
-    report = await check_health(target(conninfo, health={"skip": (*RISKY, "tls")}), code_at(4))
+    report = await check_health(target(conninfo, health={"skip": (*RISKY, "tls")}), code_at(6))
     assert report.checks[0].check == "migrations"
     assert report.status is Status.WARNING
     assert report.checks[0].fix == "dbctl migrate up"
@@ -55,7 +62,7 @@ async def test_the_worst_comes_first_and_names_the_next_step(conninfo):
 async def test_a_database_ahead_of_the_code_is_said(conninfo):
     found = (await health(conninfo, outside=code_at(1)))["migrations"]
     assert found.status is Status.WARNING
-    assert "0003_users_search" in found.message
+    assert "0005_users_seedings" in found.message
 
 
 async def test_another_projects_version_table_is_not_taken_for_ours(conninfo):

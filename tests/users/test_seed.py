@@ -10,20 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from dbctl.errors import AlreadyExists, Invalid
-from dbctl.users.names import FIRST_NAMES, LAST_NAMES
+from dbctl.errors import Invalid, NotFound, Refused
+from dbctl.users.made_up import row
+from dbctl.users.names import LOCALES, names_of
 from dbctl.users.repository import UserRepository
 from dbctl.users.rules import check
-from dbctl.users.seed import row, seed
+from dbctl.users.seed import Wish, seed, seed_in_steps, take_back
 from tests.users.conftest import new
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+MIXED = names_of("mixed")
 
 
 @given(st.integers(), st.integers(1, 2**63 - 1))
 def test_a_row_is_a_function_of_seed_and_number_and_keeps_every_rule(number_of_seed, number):
-    made = row(number_of_seed, number, NOW)
-    assert made == row(number_of_seed, number, NOW)
+    made = row(number_of_seed, number, NOW, MIXED)
+    assert made == row(number_of_seed, number, NOW, MIXED)
     username, email, full_name, hashed, _active, created, updated = made
     for field, value in (("username", username), ("email", email), ("hashed_password", hashed)):
         check(field, value)
@@ -35,11 +37,11 @@ def test_a_row_is_a_function_of_seed_and_number_and_keeps_every_rule(number_of_s
 @given(st.integers(), st.integers(), st.sets(st.integers(1, 10**9), min_size=2, max_size=2))
 def test_two_numbers_never_share_a_name_whatever_the_seeds(seed_a, seed_b, numbers):
     a, b = numbers
-    assert row(seed_a, a, NOW)[0] != row(seed_b, b, NOW)[0]
+    assert row(seed_a, a, NOW, MIXED)[0] != row(seed_b, b, NOW, MIXED)[0]
 
 
 def test_names_are_plain_ascii_and_listed_once():
-    for names in (FIRST_NAMES, LAST_NAMES):
+    for names in (MIXED.first, MIXED.last):
         assert len(set(names)) == len(names) > 150
         assert all(plain.isascii() and plain.isalpha() and plain.islower() for _, plain in names)
 
@@ -47,7 +49,7 @@ def test_names_are_plain_ascii_and_listed_once():
 async def test_each_seeding_adds_other_users_that_nobody_can_sign_in_as(users, session):
     reported: list[int] = []
     first = await seed(session, 1500, progress=reported.append)
-    second = await seed(session, 1500, seed=7)
+    second = await seed(session, 1500, Wish(7))
     assert await users.count() == 3000
     assert second.first >= first.first + first.rows
     assert reported[-1] == 1500
@@ -63,7 +65,7 @@ async def test_empty_tables_get_the_same_users_from_the_same_seed(database):
     async def names(number: int) -> list[str]:
         async with database.session() as session:
             await session.execute(text("TRUNCATE users RESTART IDENTITY"))
-            await seed(session, 100, seed=number)
+            await seed(session, 100, Wish(number))
             return [user.username for user in (await UserRepository(session).list(limit=100)).items]
 
     assert await names(1) == await names(1)
@@ -80,13 +82,85 @@ async def test_two_seedings_at_once_add_both(database):
         assert await UserRepository(session).count() == 1500
 
 
-async def test_a_real_user_in_the_way_leaves_nothing_added_and_a_second_run_succeeds(users, session):
-    await users.create(new(row(42, 12, NOW)[0]))
-    with pytest.raises(AlreadyExists):
-        await seed(session, 50)
-    assert await users.count() == 1
+async def test_a_real_user_in_the_way_is_passed_over_and_the_number_is_still_right(users, session):
+    await users.create(new(row(42, 12, NOW, MIXED)[0]))
     assert (await seed(session, 50)).rows == 50
     assert await users.count() == 51
+
+
+async def test_a_tag_takes_back_what_it_added_and_nothing_else(users, session):
+    await seed(session, 30, Wish(tag="first"))
+    mine = await users.create(new())
+    await seed(session, 20, Wish(tag="second"))
+    await seed(session, 10, Wish(tag="first"))
+    assert await take_back(session, "first") == 40
+    assert await users.count() == 21
+    assert await users.find("ada") == mine
+    with pytest.raises(NotFound, match="first") as raised:
+        await take_back(session, "first")
+    assert "second" in raised.value.hint
+
+
+async def test_a_tag_stands_for_one_series(session):
+    await seed(session, 5, Wish(tag="demo"))
+    with pytest.raises(Refused, match="--seed 42"):
+        await seed(session, 5, Wish(seed=7, tag="demo"))
+
+
+async def test_a_seeding_that_was_stopped_goes_on_until_its_users_are_all_there(database, monkeypatch):
+    monkeypatch.setattr("dbctl.users.seed._STEP_ROWS", 40)
+
+    def stop(rows: int) -> None:
+        if rows > 50:
+            raise RuntimeError
+
+    async with database.session() as session:
+        await UserRepository(session).create(new())
+    wish = Wish(tag="demo")
+    with pytest.raises(RuntimeError):
+        await seed_in_steps(database, 100, wish, progress=stop)
+    assert (await seed_in_steps(database, 100, wish)).rows == 60
+    assert (await seed_in_steps(database, 100, wish)).rows == 0
+    async with database.session() as session:
+        assert await UserRepository(session).count() == 101
+
+
+async def test_an_empty_table_has_all_its_indexes_again_and_is_searched_by_them(database, statements):
+    indexes = text("SELECT indexdef FROM pg_indexes WHERE tablename = 'users' ORDER BY 1")
+    async with database.session() as session:
+        before = (await session.scalars(indexes)).all()
+        await seed(session, 10_000, Wish(tag="many"))
+        assert (await session.scalars(indexes)).all() == before
+        assert await take_back(session, "many") == 10_000
+    assert any(statement.startswith("DROP INDEX") for statement in statements)
+
+
+async def test_a_table_in_use_is_filled_without_a_lock_on_it(database, statements):
+    async with database.session() as other:
+        await UserRepository(other).count()
+        async with database.session() as session:
+            assert (await seed(session, 10_000)).rows == 10_000
+    assert not any(statement.startswith("DROP INDEX") for statement in statements)
+
+
+async def test_a_tag_that_nobody_gave_is_new_even_where_ids_begin_anew(session):
+    first = await seed(session, 3)
+    await session.execute(text("TRUNCATE users RESTART IDENTITY"))
+    again = await seed(session, 3)
+    assert (again.first, again.tag) == (first.first, f"{first.tag}-2")
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_the_names_of_every_locale_keep_the_rules(locale):
+    for number in range(300):
+        username, email, full_name, *_ = row(1, number, NOW, names_of(locale))
+        for field, value in (("username", username), ("email", email), ("full_name", full_name or "x")):
+            check(field, value)
+
+
+async def test_a_locale_that_there_is_not_is_invalid(session):
+    with pytest.raises(Invalid, match="klingon"):
+        await seed(session, 1, Wish(locale="klingon"))
 
 
 @pytest.mark.parametrize("count", [0, -1, 10_000_001])

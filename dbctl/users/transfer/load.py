@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbctl.database import Database
 from dbctl.errors import Invalid
+from dbctl.users.bulk import indexes_built_afterwards
 from dbctl.users.passwords import hash_password
 from dbctl.users.transfer import ledger, staging
 from dbctl.users.transfer.checking import Checked, check_row
@@ -120,7 +121,8 @@ async def _take(
     await staging.stage(session, rows)
     for one in await staging.take_doubles_out(session):
         rejects.add(one)
-    added, updated, skipped, unfit = await staging.apply(session, wishes.on_conflict)
+    async with indexes_built_afterwards(session, source.read - read):
+        added, updated, skipped, unfit = await staging.apply(session, wishes.on_conflict)
     for one in unfit:
         rejects.add(one)
     return Imported(source.read - read, added, updated, skipped, rejects.count - before)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from dbctl.cli.output.blocks import Block, Cell, Lines, Table
-from dbctl.users.model import Count, Seeded, User, UserWithPassword
+from dbctl.users.model import Count, Seeded, TakenBack, User, UserWithPassword
 
 
 def users(found: Sequence[User]) -> Iterator[Block]:
@@ -45,10 +46,21 @@ def count(counted: Count) -> Iterator[Block]:
 
 
 def seeded(done: Seeded) -> Iterator[Block]:
-    """One line."""
+    """What was added, and how it is taken back."""
+    if not done.rows:
+        yield Lines([f"all users of {done.tag} are there already"])
+        return
     yield Lines(
-        [f"{done.rows} users added (rows {done.first} to {done.first + done.rows - 1} of seed {done.seed})"]
+        [
+            f"{done.rows} users added (from number {done.first} of seed {done.seed})",
+            f"to take them back: dbctl users seed --undo {shlex.quote(done.tag)}",
+        ]
     )
+
+
+def taken_back(done: TakenBack) -> Iterator[Block]:
+    """One line."""
+    yield Lines([f"{done.rows} users of {done.tag} deleted"])
 
 
 def _generated(one: User) -> list[tuple[str, str]]:
