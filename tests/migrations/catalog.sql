@@ -20,6 +20,8 @@ FROM relations c JOIN pg_constraint k ON k.conrelid = c.oid
 UNION ALL
 SELECT 'trigger', concat_ws(' ', t.tgenabled, pg_get_triggerdef(t.oid))
 FROM relations c JOIN pg_trigger t ON t.tgrelid = c.oid
+-- Those of a foreign key have a number in their name; the key itself is among the constraints.
+WHERE NOT t.tgisinternal
 UNION ALL
 SELECT 'function', concat_ws(' ', p.oid::regprocedure, p.prosrc, p.provolatile, p.proacl)
 FROM pg_proc p WHERE p.pronamespace IN (SELECT oid FROM made)
