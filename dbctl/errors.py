@@ -162,6 +162,12 @@ class AlreadyExists(Failed):
         self.field = field
 
 
+class Conflict(Failed):
+    """Somebody changed it after it was read; nothing was written."""
+
+    kind = "conflict"
+
+
 class Interrupted(DbctlError):
     """Ctrl-C or SIGTERM. ``exit_code`` is 128 plus the signal's number: 130 or 143."""
 

@@ -65,6 +65,14 @@ class FileFormat(StrEnum):
     NDJSON = "ndjson"
 
 
+class UserOrder(StrEnum):
+    """What users are sorted by: an index gives each of them."""
+
+    ID = "id"
+    USERNAME = "username"
+    CREATED_AT = "created_at"
+
+
 class OnConflict(StrEnum):
     """What becomes of a user that is there already."""
 

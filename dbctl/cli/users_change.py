@@ -9,6 +9,7 @@ import typer
 from dbctl.cli.command import Invocation
 from dbctl.cli.users_group import Generate, NoPassword, Stdin, Who, group
 from dbctl.cli.users_input import given_changes, given_password
+from dbctl.errors import UsageError
 
 
 @group.command("create", emits="report", writes=True)
@@ -32,12 +33,13 @@ async def create(
     """
     from dbctl.cli.output.views import users as view
     from dbctl.users.model import NewUser, UserWithPassword
+    from dbctl.users.passwords import Passwords
     from dbctl.users.repository import UserRepository
 
     password = given_password(run, stdin=password_stdin, generate=generate, none=no_password)
     new = NewUser(username, email, full_name, password, is_active=not inactive, is_superuser=superuser)
     async with run.database(write=f"creates user {username}") as database, database.session() as session:
-        user = await UserRepository(session).create(new)
+        user = await UserRepository(session, Passwords.of(run.loaded.settings.passwords)).create(new)
     run.emit(UserWithPassword.of(user, password if generate else None), view.user, always=generate)
 
 
@@ -55,6 +57,8 @@ async def update(
 ) -> None:
     """Change the given fields of a user, once confirmed.
 
+    Refused where somebody else changes the user meanwhile.
+
     Example: dbctl users update ada --email countess@example.com
     """
     from dbctl.cli.output.views import users as view
@@ -62,10 +66,11 @@ async def update(
 
     changes = given_changes(username=username, email=email, full_name=full_name, is_superuser=superuser)
     async with run.database(write=f"changes user {who}") as database:
-        run.ask(f"Change {', '.join(changes.given())} of user {who}?")
         async with database.session() as session:
-            users = UserRepository(session)
-            user = await users.update((await users.find(who)).id, changes)
+            seen = await UserRepository(session).find(who)
+        run.ask(f"Change {', '.join(changes.given())} of user {seen.username} <{seen.email}>?")
+        async with database.session() as session:
+            user = await UserRepository(session).update(seen.id, changes, unchanged_since=seen.updated_at)
     run.emit(user, view.user)
 
 
@@ -87,22 +92,31 @@ async def activate(run: Invocation, who: Who) -> None:
 
 
 @group.command("deactivate", emits="report", writes=True)
-async def deactivate(run: Invocation, who: Who) -> None:
-    """Keep a user from signing in, once confirmed.
+async def deactivate(
+    run: Invocation,
+    who: Annotated[str | None, typer.Argument(help="An id, a username or an email.")] = None,
+    *,
+    unchanged_for: Annotated[
+        str,
+        typer.Option("--inactive-for", metavar="SPAN", help="All that have not changed for so long: 365d."),
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count them.")] = False,
+) -> None:
+    """Keep users from signing in, once confirmed: one, or all that have not changed for long.
 
+    Superusers are left out of the latter. The table knows no sign-ins: a change of the row is what counts.
     `dbctl users activate` takes it back.
 
-    Example: dbctl users deactivate ada --yes
+    Example: dbctl users deactivate --inactive-for 365d --dry-run
     """
-    from dbctl.cli.output.views import users as view
-    from dbctl.users.repository import UserRepository
+    from dbctl.cli.users_idle import deactivate_one, deactivate_unchanged
 
-    async with run.database(write=f"deactivates user {who}") as database:
-        run.ask(f"Deactivate user {who}?")
-        async with database.session() as session:
-            users = UserRepository(session)
-            user = await users.deactivate((await users.find(who)).id)
-    run.emit(user, view.user)
+    if (who is None) == (not unchanged_for) or (who and dry_run):
+        raise UsageError("give either a user, or --inactive-for SPAN with or without --dry-run")
+    if who is None:
+        await deactivate_unchanged(run, unchanged_for, dry_run=dry_run)
+    else:
+        await deactivate_one(run, who)
 
 
 @group.command("delete", emits="report", writes=True)
@@ -142,12 +156,13 @@ async def password_(
     """
     from dbctl.cli.output.views import users as view
     from dbctl.users.model import UserWithPassword
+    from dbctl.users.passwords import Passwords
     from dbctl.users.repository import UserRepository
 
     await run.announce_write(f"sets the password of user {who}")
     run.ask(f"Set a new password for user {who}? The old one is lost.")
     password = given_password(run, stdin=password_stdin, generate=generate, none=no_password)
     async with run.database() as database, database.session() as session:
-        users = UserRepository(session)
+        users = UserRepository(session, Passwords.of(run.loaded.settings.passwords))
         user = await users.set_password((await users.find(who)).id, password)
     run.emit(UserWithPassword.of(user, password if generate else None), view.user, always=generate)

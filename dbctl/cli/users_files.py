@@ -9,7 +9,7 @@ import typer
 
 from dbctl.cli.command import Invocation
 from dbctl.cli.options import FileFormat, OnConflict
-from dbctl.cli.users_group import Active, Primary, Superuser, group
+from dbctl.cli.users_group import Active, CreatedSince, EmailDomain, Primary, Superuser, chosen, group
 from dbctl.errors import UsageError
 
 
@@ -83,11 +83,13 @@ async def import_(
     Example: dbctl users import people.csv.zst --map "E-Mail=email" --rejects bad.csv --batch 50000
     """
     from dbctl.cli.users_transfer import Source, Wishes, import_file
+    from dbctl.users.passwords import Passwords
 
     if dry_run and batch:
         raise UsageError("--dry-run tries all rows in one transaction", hint="leave out --batch")
     source = Source(file, file_format.value if file_format else None, tuple(headers or ()), encoding)
-    wishes = Wishes(on_conflict.value, dry_run=dry_run, all_or_nothing=rejects is None)
+    passwords = Passwords.of(run.loaded.settings.passwords)
+    wishes = Wishes(on_conflict.value, dry_run=dry_run, all_or_nothing=rejects is None, passwords=passwords)
     await import_file(run, source, wishes, rejects, batch)
 
 
@@ -105,6 +107,8 @@ async def export_(
     ] = False,
     active: Active = None,
     superuser: Superuser = None,
+    created_since: CreatedSince = None,
+    email_domain: EmailDomain = None,
     primary: Primary = False,
 ) -> None:
     """Write all users to a file, by id; `dbctl users import` takes it back, but for the ids.
@@ -115,6 +119,6 @@ async def export_(
     """
     from dbctl.cli.users_transfer import Export, checked_fields, export_file
 
-    chosen = checked_fields([name for name in fields.split(",") if name], with_hashes=with_hashes)
-    export = Export(chosen, is_active=active, is_superuser=superuser)
+    names = checked_fields([name for name in fields.split(",") if name], with_hashes=with_hashes)
+    export = Export(names, chosen(active, superuser, created_since, email_domain))
     await export_file(run, file, format_.value if format_ else None, export, primary=primary)

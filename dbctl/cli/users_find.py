@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dbctl.cli.command import Invocation
-from dbctl.cli.users_group import Active, Limit, Primary, Superuser, Who, group
+from dbctl.cli.options import UserOrder
+from dbctl.cli.users_group import (
+    Active,
+    After,
+    CreatedSince,
+    EmailDomain,
+    Fields,
+    Limit,
+    Primary,
+    Superuser,
+    Who,
+    chosen,
+    group,
+)
+from dbctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 
 @group.command("search", emits="list")
@@ -18,64 +35,79 @@ async def search(
     ],
     *,
     limit: Limit = 20,
+    after: After = None,
+    active: Active = None,
+    superuser: Superuser = None,
+    created_since: CreatedSince = None,
+    email_domain: EmailDomain = None,
+    fields: Fields = "",
     primary: Primary = False,
 ) -> None:
-    """Find users by part of a username, email or full name.
+    """Find users by part of a username, email or full name, whatever its case and accents.
 
-    The best matches come first; `%` and `_` mean themselves.
+    The best matches come first; `%` and `_` mean themselves. One or two characters are looked for at the beginning
+    alone. Where nothing is found, users with a similar name are shown.
 
-    Example: dbctl users search ada --format json
+    Example: dbctl users search ada --email-domain example.com --format json
     """
-    from dbctl.cli.output.views import users as view
+    from dbctl.cli.users_shown import show_page
     from dbctl.users.repository import UserRepository
 
+    only = chosen(active, superuser, created_since, email_domain)
     async with run.reads(primary=primary) as reads:
-        found = await reads.run(lambda session: UserRepository(session).search(text, limit=limit))
-    run.emit(found, view.users)
+        page = await reads.run(
+            lambda session: UserRepository(session).search(text, only, limit=limit, after=after)
+        )
+    show_page(run, page, fields)
 
 
 @group.command("list", emits="list")
 async def list_(
     run: Invocation,
     *,
+    order: Annotated[UserOrder, typer.Option(help="What to sort by.")] = UserOrder.ID,
+    descending: Annotated[bool, typer.Option("--desc", help="The other way round.")] = False,
     limit: Limit = 50,
-    after: Annotated[
-        str | None, typer.Option(metavar="CURSOR", help="Go on where the last page ended.")
-    ] = None,
-    newest: Annotated[bool, typer.Option("--newest", help="The latest to be created first.")] = False,
+    after: After = None,
+    skip: Annotated[
+        int, typer.Option(help="Leave out so many, which are read all the same: --after is quick.", min=0)
+    ] = 0,
     active: Active = None,
     superuser: Superuser = None,
+    created_since: CreatedSince = None,
+    email_domain: EmailDomain = None,
+    fields: Fields = "",
     primary: Primary = False,
 ) -> None:
-    """List users a page at a time, by id.
+    """List users a page at a time.
 
-    Example: dbctl users list --newest --limit 10
+    Example: dbctl users list --order created_at --desc --limit 10 --fields username,created_at
     """
-    from dbctl.cli.output.views import users as view
+    from dbctl.cli.users_shown import show_page
     from dbctl.users.repository import UserRepository
 
+    only = chosen(active, superuser, created_since, email_domain)
     async with run.reads(primary=primary) as reads:
         page = await reads.run(
             lambda session: UserRepository(session).list(
-                limit=limit, after=after, newest=newest, is_active=active, is_superuser=superuser
+                only, order=order.value, descending=descending, limit=limit, after=after, skip=skip
             )
         )
-    run.emit(page.items, view.users)
-    _say_where_to_go_on(run, page.next_cursor)
+    show_page(run, page, fields)
 
 
 @group.command("get", emits="report")
-async def get(run: Invocation, who: Who) -> None:
+async def get(run: Invocation, who: Who, *, fields: Fields = "") -> None:
     """Show one user.
 
     Example: dbctl users get ada@example.com
     """
-    from dbctl.cli.output.views import users as view
+    from dbctl.cli.users_shown import show_user
     from dbctl.users.repository import UserRepository
 
     async with run.database() as database, database.session() as session:
         user = await UserRepository(session).find(who)
-    run.emit(user, view.user)
+    show_user(run, user, fields)
 
 
 @group.command("count", emits="report")
@@ -85,21 +117,31 @@ async def count(
     text: Annotated[str | None, typer.Option(help="Only those that a search for it would find.")] = None,
     active: Active = None,
     superuser: Superuser = None,
+    created_since: CreatedSince = None,
+    email_domain: EmailDomain = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="About how many there are in all, at once.")
+    ] = False,
     primary: Primary = False,
 ) -> None:
-    """Count users, exactly.
+    """Count users, exactly; or, with --estimate, as the server last did.
 
-    Example: dbctl users count --active
+    Example: dbctl users count --active --created-since 30d
     """
     from dbctl.cli.output.views import users as view
-    from dbctl.users.model import Count
+    from dbctl.users.model import Count, Filters
     from dbctl.users.repository import UserRepository
 
+    only = chosen(active, superuser, created_since, email_domain)
+    if estimate and (text is not None or only != Filters()):
+        raise UsageError("--estimate knows of all users only", hint="leave out the filters, or --estimate")
+
+    async def read(session: AsyncSession) -> int:
+        users = UserRepository(session)
+        return await (users.estimate() if estimate else users.count(only, text=text))
+
     async with run.reads(primary=primary) as reads:
-        counted = await reads.run(
-            lambda session: UserRepository(session).count(text=text, is_active=active, is_superuser=superuser)
-        )
-    run.emit(Count(counted), view.count)
+        run.emit(Count(await reads.run(read)), view.count)
 
 
 @group.command("active", emits="list")
@@ -108,6 +150,7 @@ async def active_(
     *,
     days: Annotated[int, typer.Option(help="How far to look back.", min=1, max=36_500)] = 30,
     limit: Limit = 100,
+    fields: Fields = "",
     primary: Primary = False,
 ) -> None:
     """List active users that changed lately, the latest first.
@@ -116,14 +159,10 @@ async def active_(
 
     Example: dbctl users active --days 7
     """
-    from dbctl.cli.output.views import users as view
+    from dbctl.cli.users_shown import show_page
+    from dbctl.users.model import Page
     from dbctl.users.repository import UserRepository
 
     async with run.reads(primary=primary) as reads:
         found = await reads.run(lambda session: UserRepository(session).recently_active(days, limit=limit))
-    run.emit(found, view.users)
-
-
-def _say_where_to_go_on(run: Invocation, cursor: str | None) -> None:
-    if cursor:
-        run.say(f"more: add --after {cursor}")
+    show_page(run, Page(found, None), fields)

@@ -36,7 +36,7 @@ async def delete_seeded(run: Invocation, tag: str) -> None:
 
 async def _shared_hash(run: Invocation) -> str:
     """The hash of one password for all. Raises Refused where real people sign in."""
-    from dbctl.users.passwords import check_password, hash_password
+    from dbctl.users.passwords import Passwords
 
     if run.loaded.settings.protected:
         raise Refused(
@@ -44,4 +44,5 @@ async def _shared_hash(run: Invocation) -> str:
             why=f"environment {run.loaded.environment} is protected: whoever knows it could sign in",
             hint="leave out --password-stdin",
         )
-    return await hash_password(check_password(run.read_secret("Password"), username="", email=""))
+    passwords = Passwords.of(run.loaded.settings.passwords)
+    return await passwords.hash(passwords.check(run.read_secret("Password"), username="", email=""))

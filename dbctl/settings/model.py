@@ -210,6 +210,19 @@ class BackupSettings(Section):
     keep: KeepSettings = KeepSettings()
 
 
+class PasswordSettings(Section):
+    """What passwords of users must be like, and how their hashes are made: argon2id, as RFC 9106 advises."""
+
+    min_length: int = Field(12, ge=8, le=128)
+    time_cost: int = Field(
+        3, ge=1, le=100, description="rounds; what rises here renews a hash at the next sign-in"
+    )
+    memory_cost: int = Field(
+        65_536, ge=8_192, le=4_194_304, description="KiB that each hash takes while it is made"
+    )
+    parallelism: int = Field(4, ge=1, le=64, description="threads that each hash takes while it is made")
+
+
 class Settings(BaseSettings):
     """All that an environment says. Built by ``load_settings``, which knows where each value came from."""
 
@@ -228,6 +241,7 @@ class Settings(BaseSettings):
     migrate: MigrateSettings = MigrateSettings()
     backup: BackupSettings = BackupSettings()
     health: HealthSettings = HealthSettings()
+    passwords: PasswordSettings = PasswordSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import Enum
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,19 @@ class NewUser:
     is_superuser: bool = False
 
 
+Order = Literal["id", "username", "created_at"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which users alone; None does not ask. ``email_domain``: what stands behind the @, whatever its case."""
+
+    is_active: bool | None = None
+    is_superuser: bool | None = None
+    created_since: datetime | None = None
+    email_domain: str | None = None
+
+
 class Unset(Enum):
     """The one value that says: leave this field alone (null is a value)."""
 
@@ -81,9 +95,18 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many users there are, exactly."""
+    """How many users there are."""
 
     users: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deactivated:
+    """Users that may no longer sign in, because nothing of them changed since then; with ``dry_run`` they would be."""
+
+    users: int
+    unchanged_since: datetime
+    dry_run: bool
 
 
 @dataclass(frozen=True, slots=True)

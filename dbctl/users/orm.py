@@ -7,12 +7,14 @@ from datetime import datetime
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Computed,
     DateTime,
     ForeignKey,
     Identity,
     Index,
     MetaData,
     String,
+    Text,
     false,
     func,
     text,
@@ -62,6 +64,12 @@ class UserRow(Base):
     full_name: Mapped[str | None] = mapped_column(
         String(RULES["full_name"].max_length), comment="What people call the user; null: not known"
     )
+    plain_name: Mapped[str | None] = mapped_column(
+        Text,
+        Computed("users_plain(full_name)", persisted=True),
+        deferred=True,
+        comment="full_name without case and accents, to be searched",
+    )
     hashed_password: Mapped[str] = mapped_column(
         String(RULES["hashed_password"].max_length),
         server_default=text("'!'"),
@@ -90,10 +98,11 @@ class UserRow(Base):
             "ix_users_search",
             username,
             email,
-            full_name,
+            plain_name,
             postgresql_using="gin",
-            postgresql_ops=dict.fromkeys(("username", "email", "full_name"), "gin_trgm_ops"),
+            postgresql_ops=dict.fromkeys(("username", "email", "plain_name"), "gin_trgm_ops"),
         ),
+        Index(None, plain_name, postgresql_ops={"plain_name": "text_pattern_ops"}),
         {"comment": "Who may use the application"},
     )
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from dbctl.errors import Invalid, NotFound
-from dbctl.users import passwords, queries
-from dbctl.users.model import NewUser, Page, User, UserChanges
+from dbctl.errors import Conflict, Invalid, NotFound
+from dbctl.users import pages, queries
+from dbctl.users.matching import found_by, read_wanted
+from dbctl.users.model import Filters, NewUser, Order, Page, User, UserChanges
 from dbctl.users.orm import UserRow
+from dbctl.users.passwords import Passwords
 from dbctl.users.queries import COLUMNS
-from dbctl.users.rules import RULES, UNUSABLE, check, storable
-from dbctl.users.saving import saving
+from dbctl.users.rules import RULES, UNUSABLE, check
+from dbctl.users.saving import saving, saving_many
+from dbctl.users.search import search_page
 
 if TYPE_CHECKING:
     from dbctl.users.queries import Statement
@@ -31,23 +34,25 @@ class UserRepository:
     a username or email that is taken (whatever its case) AlreadyExists.
     """
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: AsyncSession, passwords: Passwords | None = None) -> None:
         self._session = session
+        self._passwords = passwords or Passwords()
 
     async def create(self, new: NewUser) -> User:
         """Add a user; hashing its password takes about 0.2 s."""
-        values = {
-            "username": new.username,
-            "email": new.email,
-            "full_name": new.full_name,
-            "is_active": new.is_active,
-            "is_superuser": new.is_superuser,
-        }
-        _check_all(values)
-        values["hashed_password"] = await _hashed(new.password, username=new.username, email=new.email)
+        values = await self._values(new)
         async with saving(self._session, values):
             rows = await self._session.execute(insert(UserRow).values(values).returning(*COLUMNS))
             return User(*rows.one())
+
+    async def create_many(self, new: Sequence[NewUser]) -> tuple[User, ...]:
+        """Add all of them, or none, in their order: one statement a thousand."""
+        if not new:
+            return ()
+        rows = [await self._values(one) for one in new]
+        async with saving_many(self._session, rows):
+            statement = insert(UserRow).returning(*COLUMNS, sort_by_parameter_order=True)
+            return tuple(User(*row) for row in await self._session.execute(statement, rows))
 
     async def get_by_id(self, user_id: int) -> User:
         """The user with this id."""
@@ -72,27 +77,34 @@ class UserRepository:
 
     async def list(
         self,
+        only: Filters | None = None,
         *,
+        order: Order = "id",
+        descending: bool = False,
         limit: int = 50,
         after: str | None = None,
-        newest: bool = False,
-        is_active: bool | None = None,
-        is_superuser: bool | None = None,
+        skip: int = 0,
     ) -> Page:
-        """A page by id, or newest first; ``after`` is the last page's cursor. Any page is as fast as the first."""
-        statement = queries.page(limit=limit, after=after, newest=newest)
-        users = await self._users(queries.filtered(statement, is_active=is_active, is_superuser=is_superuser))
-        more = len(users) > limit
-        items = users[:limit]
-        return Page(items, queries.cursor(items[-1], newest=newest) if more else None)
+        """A page; ``after`` is the last page's cursor, and any page is as fast as the first.
 
-    async def search(self, text: str, *, limit: int = 20) -> tuple[User, ...]:
-        """Users whose username, email or full name holds ``text`` literally, whatever its case.
-
-        Equal ones first, then those that begin with it, then the rest. One or two characters are too few
-        for the trigram index: rare ones cost a scan.
+        ``skip`` leaves out so many rows instead, which are all read.
         """
-        return await self._users(queries.search(text, limit))
+        users = await self._users(
+            pages.page(order, only or Filters(), descending=descending, limit=limit, after=after, skip=skip)
+        )
+        items = users[:limit]
+        more = len(users) > limit
+        return Page(items, pages.cursor(order, items[-1], descending=descending) if more else None)
+
+    async def search(
+        self, text: str, only: Filters | None = None, *, limit: int = 20, after: str | None = None
+    ) -> Page:
+        """Users whose username, email or full name holds ``text``, literally, whatever its case and accents.
+
+        Equal ones first, then those that begin with it, those with a word that does, the rest; one or two characters
+        are found at the beginning alone. Where nothing is found, those that are spelled alike.
+        """
+        return await search_page(self._session, text, only or Filters(), limit=limit, after=after)
 
     async def recently_active(self, days: int, *, limit: int = 100) -> tuple[User, ...]:
         """Active users whose row changed in the last ``days``, latest first.
@@ -108,25 +120,38 @@ class UserRepository:
             .limit(queries.checked_limit(limit))
         )
 
-    async def count(
-        self, *, is_active: bool | None = None, is_superuser: bool | None = None, text: str | None = None
-    ) -> int:
+    async def count(self, only: Filters | None = None, *, text: str | None = None) -> int:
         """How many users there are, exactly; with ``text``, how many a search for it would find."""
         statement = select(func.count()).select_from(UserRow)
         if text is not None:
-            statement = statement.where(queries.holds(storable("search text", text)))
-        found = await self._session.scalar(
-            queries.filtered(statement, is_active=is_active, is_superuser=is_superuser)
-        )
-        return int(found or 0)
+            statement = statement.where(found_by(await read_wanted(self._session, text)))
+        return int(await self._session.scalar(queries.filtered(statement, only or Filters())) or 0)
 
-    async def update(self, user_id: int, changes: UserChanges) -> User:
-        """Change the given fields and no other."""
+    async def estimate(self) -> int:
+        """About how many users there are, at once: as of the table's last VACUUM or ANALYZE."""
+        return int(await self._session.scalar(queries.ESTIMATE) or 0)
+
+    async def update(
+        self, user_id: int, changes: UserChanges, *, unchanged_since: datetime | None = None
+    ) -> User:
+        """Change the given fields and no other.
+
+        ``unchanged_since`` is the ``updated_at`` that the caller saw: Conflict where somebody changed the user after it.
+        """
         values = changes.given()
         if not values:
             raise Invalid("changes", "there are none", hint="give at least one field")
         _check_all(values)
-        return await self._change(user_id, values)
+        if unchanged_since is None:
+            return await self._change(user_id, values)
+        try:
+            return await self._change(user_id, values, UserRow.updated_at == unchanged_since)
+        except NotFound:
+            now = await self.get_by_id(user_id)
+        raise Conflict(
+            f"user {now.username!r} was changed meanwhile, at {now.updated_at.isoformat()}",
+            hint=f"look at it again: `dbctl users get {now.id}`",
+        )
 
     async def activate(self, user_id: int) -> User:
         """Let the user sign in."""
@@ -139,7 +164,7 @@ class UserRepository:
     async def set_password(self, user_id: int, password: str | None) -> User:
         """Set the password; None takes away the usable one."""
         user = await self.get_by_id(user_id)
-        hashed = await _hashed(password, username=user.username, email=user.email)
+        hashed = await self._hashed(password, username=user.username, email=user.email)
         return await self._change(user_id, {"hashed_password": hashed})
 
     async def verify_password(self, who: str, password: str) -> User | None:
@@ -150,11 +175,11 @@ class UserRepository:
         statement = select(*COLUMNS, UserRow.hashed_password).where(queries.is_called(who), UserRow.is_active)
         row = (await self._session.execute(statement)).one_or_none()
         hashed = row.hashed_password if row else UNUSABLE
-        if not await passwords.verify(hashed, password) or row is None:
+        if not await self._passwords.verify(hashed, password) or row is None:
             return None
         user = User(*tuple(row)[:-1])
-        if passwords.needs_rehash(hashed):
-            user = await self._change(user.id, {"hashed_password": await passwords.hash_password(password)})
+        if self._passwords.needs_rehash(hashed):
+            user = await self._change(user.id, {"hashed_password": await self._passwords.hash(password)})
         return user
 
     async def delete(self, user_id: int) -> User:
@@ -162,10 +187,31 @@ class UserRepository:
         rows = await self._session.execute(delete(UserRow).where(queries.has_id(user_id)).returning(*COLUMNS))
         return _found(rows.one_or_none(), user_id)
 
-    async def _change(self, user_id: int, values: Mapping[str, object]) -> User:
+    async def _change(
+        self, user_id: int, values: Mapping[str, object], condition: ColumnElement[bool] | None = None
+    ) -> User:
+        statement = update(UserRow).where(queries.has_id(user_id)).values(values).returning(*COLUMNS)
+        if condition is not None:
+            statement = statement.where(condition)
         async with saving(self._session, values):
-            statement = update(UserRow).where(queries.has_id(user_id)).values(values).returning(*COLUMNS)
             return _found((await self._session.execute(statement)).one_or_none(), user_id)
+
+    async def _values(self, new: NewUser) -> dict[str, str | bool | None]:
+        values = {
+            "username": new.username,
+            "email": new.email,
+            "full_name": new.full_name,
+            "is_active": new.is_active,
+            "is_superuser": new.is_superuser,
+        }
+        _check_all(values)
+        hashed = await self._hashed(new.password, username=new.username, email=new.email)
+        return {**values, "hashed_password": hashed}
+
+    async def _hashed(self, password: str | None, *, username: str, email: str) -> str:
+        if password is None:
+            return UNUSABLE
+        return await self._passwords.hash(self._passwords.check(password, username=username, email=email))
 
     async def _one(self, condition: ColumnElement[bool], who: object) -> User:
         rows = await self._session.execute(select(*COLUMNS).where(condition))
@@ -181,12 +227,6 @@ def _check_all(values: Mapping[str, str | bool | None]) -> None:
             check(field, value)
         elif field in RULES and (value is not None or field != "full_name"):
             raise Invalid(field, "it must be a text")
-
-
-async def _hashed(password: str | None, *, username: str, email: str) -> str:
-    if password is None:
-        return UNUSABLE
-    return await passwords.hash_password(passwords.check_password(password, username=username, email=email))
 
 
 def _found(row: Any, who: object) -> User:

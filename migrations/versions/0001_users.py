@@ -25,6 +25,25 @@ BLANKS = r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 FULL_NAME = f"^[^{CONTROLS}{BLANKS}](?:[^{CONTROLS}]*[^{CONTROLS}{BLANKS}])?$"
 HASHED_PASSWORD = "^(?:!|[$][a-z0-9-]+[$][!-~]+)$"  # noqa: S105 - a pattern
 
+# What PostgreSQL itself has: the extension unaccent is not everywhere, and not immutable. Normalization knows UTF-8 only.
+PLAIN_NAME = """
+DO $migration$
+BEGIN
+    IF getdatabaseencoding() = 'UTF8' THEN
+        CREATE OR REPLACE FUNCTION users_plain(text) RETURNS text
+        LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+            SELECT lower(translate(replace(
+                regexp_replace(normalize($1, NFKD), '[\\u0300-\\u036f]+', '', 'g'), 'ß', 'ss'
+            ), 'ØøŁłĐđı', 'OoLlDdi'))
+        $$;
+    ELSE
+        CREATE OR REPLACE FUNCTION users_plain(text) RETURNS text
+        LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS 'SELECT lower($1)';
+    END IF;
+    COMMENT ON FUNCTION users_plain(text) IS 'A name without case and accents, as it is searched for';
+END
+$migration$
+"""
 # clock_timestamp: now() is when the transaction began, which can be before the row was made.
 KEEP_UPDATED_AT = """
 CREATE FUNCTION users_keep_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -34,14 +53,26 @@ BEGIN
 END
 $$
 """
-# An update that changes nothing leaves updated_at alone.
-TRIGGER = """
-CREATE TRIGGER users_keep_updated_at BEFORE UPDATE ON users
-FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION users_keep_updated_at()
+# An update that changes nothing leaves updated_at alone. Named one by one: plain_name is not there yet when it is asked.
+WATCHED = [
+    "username",
+    "email",
+    "full_name",
+    "hashed_password",
+    "is_active",
+    "is_superuser",
+    "created_at",
+    "updated_at",
+]
+TRIGGER = f"""
+CREATE TRIGGER users_keep_updated_at BEFORE UPDATE ON users FOR EACH ROW WHEN (
+    ({", ".join(f"OLD.{name}" for name in WATCHED)}) IS DISTINCT FROM ({", ".join(f"NEW.{name}" for name in WATCHED)})
+) EXECUTE FUNCTION users_keep_updated_at()
 """
 
 
 def upgrade() -> None:
+    op.execute(PLAIN_NAME)
     op.create_table(
         "users",
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), nullable=False, comment="Never used again"),
@@ -54,6 +85,12 @@ def upgrade() -> None:
         ),
         sa.Column("email", sa.String(255, collation="C"), nullable=False, comment="Unique whatever its case"),
         sa.Column("full_name", sa.String(255), comment="What people call the user; null: not known"),
+        sa.Column(
+            "plain_name",
+            sa.Text,
+            sa.Computed("users_plain(full_name)", persisted=True),
+            comment="full_name without case and accents, to be searched",
+        ),
         sa.Column(
             "hashed_password",
             sa.String(255),
@@ -98,3 +135,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("users")
     op.execute("DROP FUNCTION users_keep_updated_at()")
+    op.execute("DROP FUNCTION users_plain(text)")

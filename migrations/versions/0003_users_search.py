@@ -1,4 +1,4 @@
-"""One trigram index over username, email and full name, built while the table stays in use.
+"""Indexes for the search, built while the table stays in use: trigrams of all names, beginnings of full ones.
 
 Revision ID: 0003_users_search
 Revises: 0002_trigrams
@@ -13,7 +13,7 @@ down_revision = "0002_trigrams"
 branch_labels = None
 depends_on = None
 
-COLUMNS = ("username", "email", "full_name")
+COLUMNS = ("username", "email", "plain_name")
 
 
 def upgrade() -> None:
@@ -28,8 +28,17 @@ def upgrade() -> None:
             postgresql_ops=dict.fromkeys(COLUMNS, "gin_trgm_ops"),
             postgresql_concurrently=True,
         )
+        op.drop_index("ix_users_plain_name", "users", if_exists=True, postgresql_concurrently=True)
+        op.create_index(
+            "ix_users_plain_name",
+            "users",
+            ["plain_name"],
+            postgresql_ops={"plain_name": "text_pattern_ops"},
+            postgresql_concurrently=True,
+        )
 
 
 def downgrade() -> None:
     with op.get_context().autocommit_block():
+        op.drop_index("ix_users_plain_name", "users", if_exists=True, postgresql_concurrently=True)
         op.drop_index("ix_users_search", "users", if_exists=True, postgresql_concurrently=True)

@@ -113,7 +113,7 @@ def test_every_command_on_users_and_health_works_behind_it(dbctl, pooled):
         "users get ada",
         "users update ada --full-name Ada --yes",
         "users deactivate ada --yes",
-        "users list --newest",
+        "users list --order created_at --desc",
         "users search an",
         "users count",
         "users delete ada --confirm ada",
@@ -135,7 +135,8 @@ async def test_many_tasks_behind_it_disturb_nobody(pooled):
                 await users.create(NewUser(f"user{number}", f"user{number}@example.com"))
             async with database.session() as session:
                 users = UserRepository(session)
-                assert [one.username for one in await users.search(f"user{number}@")] == [f"user{number}"]
+                found = await users.search(f"user{number}@")
+                assert [one.username for one in found.items] == [f"user{number}"]
                 assert (await users.list(limit=5)).items
 
         async def look() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+from datetime import UTC, datetime
 
 import pytest
 
 from dbctl.errors import Invalid
+from dbctl.users.model import Filters
 from dbctl.users.repository import UserRepository
 from dbctl.users.seed import seed
 from tests.users.conftest import new
@@ -23,18 +25,27 @@ async def walk(users: UserRepository, **options) -> list[int]:
             return found
 
 
-@pytest.mark.parametrize("limit", [1, 7, 50, 100, 101, 1000])
-@pytest.mark.parametrize("newest", [False, True])
-async def test_pages_cover_every_user_once_in_order(users, session, limit, newest):
+KEYS = {
+    "id": lambda user: user.id,
+    "username": lambda user: user.username.lower(),
+    "created_at": lambda user: (user.created_at, user.id),
+}
+
+
+@pytest.mark.parametrize("limit", [1, 7, 100, 101])
+@pytest.mark.parametrize("order", KEYS)
+@pytest.mark.parametrize("descending", [False, True])
+async def test_pages_cover_every_user_once_in_order(users, session, limit, order, descending):
     # One transaction, so many share a created_at: the id decides.
     for number in range(20):
-        await users.create(new(f"u{number}"))
+        await users.create(new(f"U{number}" if number % 2 else f"u{number}"))
     await seed(session, 80)
     everyone = list((await users.list(limit=1000)).items)
-    key = (lambda user: (user.created_at, user.id)) if newest else (lambda user: user.id)
-    expected = [user.id for user in sorted(everyone, key=key, reverse=newest)]
+    expected = [user.id for user in sorted(everyone, key=KEYS[order], reverse=descending)]
     assert len(expected) == 100
-    assert await walk(users, limit=limit, newest=newest) == expected
+    assert await walk(users, limit=limit, order=order, descending=descending) == expected
+    skipped = await users.list(limit=10, order=order, descending=descending, skip=90)
+    assert ([user.id for user in skipped.items], skipped.next_cursor) == (expected[90:], None)
 
 
 async def test_a_page_follows_its_cursor_when_rows_come_and_go(users):
@@ -46,12 +57,28 @@ async def test_a_page_follows_its_cursor_when_rows_come_and_go(users):
     assert [user.id for user in second.items] == [made[2].id, made[3].id, late.id]
 
 
-async def test_filters_hold_on_every_page(users):
+@pytest.mark.parametrize(
+    ("only", "count"),
+    [
+        (Filters(is_active=True), 3),
+        (Filters(is_active=False), 6),
+        (Filters(is_active=True, is_superuser=True), 1),
+        (Filters(email_domain="EXAMPLE.com"), 8),
+        (Filters(email_domain="@example.com"), 8),
+        (Filters(email_domain="xample.com"), 0),
+        (Filters(email_domain="%"), 0),
+        (Filters(created_since=datetime(2000, 1, 1, tzinfo=UTC)), 9),
+        (Filters(created_since=datetime(3000, 1, 1, tzinfo=UTC)), 0),
+    ],
+)
+async def test_filters_hold_on_every_page(users, only, count):
     for number in range(9):
-        await users.create(new(f"u{number}", is_active=number % 3 == 0, is_superuser=number == 3))
-    assert len(await walk(users, limit=2, is_active=True)) == 3
-    assert len(await walk(users, limit=2, is_active=False)) == 6
-    assert len(await walk(users, limit=2, is_active=True, is_superuser=True)) == 1
+        host = "other.example" if number == 5 else "example.com"
+        await users.create(
+            new(f"u{number}", email=f"u{number}@{host}", is_active=number % 3 == 0, is_superuser=number == 3)
+        )
+    assert len(await walk(users, only=only, limit=2)) == count
+    assert await users.count(only) == count
 
 
 async def test_an_empty_table_is_one_empty_page(users):
@@ -59,35 +86,47 @@ async def test_an_empty_table_is_one_empty_page(users):
     assert (page.items, page.next_cursor) == ((), None)
 
 
-def encoded(text: str) -> str:
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
-@pytest.mark.parametrize(
-    "cursor",
-    [
-        "",
-        "x",
-        "é",
-        "%%%",
-        "a" * 5000,
-        encoded("-1"),
-        encoded("9" * 30),
-        encoded("ada"),
-        encoded("1|2"),
-        encoded("1|2|3"),
-    ],
-)
-@pytest.mark.parametrize("newest", [False, True])
-async def test_a_cursor_of_ones_own_making_is_refused(users, cursor, newest):
-    with pytest.raises(Invalid, match="cursor"):
-        await users.list(after=cursor, newest=newest)
-
-
-async def test_a_cursor_of_the_other_order_is_refused(users):
+@pytest.fixture
+async def cursors(users) -> dict[tuple[str, bool], str]:
+    """Of each listing, the cursor behind its first user."""
     for number in range(3):
         await users.create(new(f"u{number}"))
-    for newest in (False, True):
-        cursor = (await users.list(limit=1, newest=newest)).next_cursor
-        with pytest.raises(Invalid, match="cursor"):
-            await users.list(limit=1, newest=not newest, after=cursor)
+    return {
+        (order, descending): (await users.list(limit=1, order=order, descending=descending)).next_cursor
+        for order in KEYS
+        for descending in (False, True)
+    }
+
+
+async def test_a_cursor_of_another_listing_is_refused(users, cursors):
+    for order, descending in cursors:
+        for other, cursor in cursors.items():
+            if other != (order, descending):
+                with pytest.raises(Invalid, match="cursor"):
+                    await users.list(limit=1, order=order, descending=descending, after=cursor)
+    with pytest.raises(Invalid, match="cursor"):
+        await users.search("u1", after=cursors["id", False])
+
+
+async def test_a_cursor_that_was_changed_is_refused(users, cursors):
+    cursor = cursors["id", False]
+    for place in range(len(cursor)):
+        letter = "A" if cursor[place] != "A" else "B"
+        changed = cursor[:place] + letter + cursor[place + 1 :]
+        # The last letter has bits that say nothing.
+        if base64.urlsafe_b64decode(changed + "==") != base64.urlsafe_b64decode(cursor + "=="):
+            with pytest.raises(Invalid, match="cursor"):
+                await users.list(after=changed)
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "é", "%%%", "a" * 5000, "\ud800", "MTAw"])
+@pytest.mark.parametrize("order", KEYS)
+async def test_a_cursor_of_ones_own_making_is_refused(users, cursor, order):
+    with pytest.raises(Invalid, match="cursor"):
+        await users.list(after=cursor, order=order)
+
+
+@pytest.mark.parametrize("skip", [-1, 10**9])
+async def test_a_skip_that_makes_no_sense_is_refused(users, skip):
+    with pytest.raises(Invalid, match="skip"):
+        await users.list(skip=skip)

@@ -5,36 +5,41 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from argon2 import PasswordHasher
-from argon2.profiles import CHEAPEST
 from sqlalchemy import text
 
 from dbctl.errors import Invalid, NotFound
-from dbctl.users import passwords
+from dbctl.settings import PasswordSettings
+from dbctl.users.passwords import Passwords, decoy, generate_password
+from dbctl.users.repository import UserRepository
 from tests.users.conftest import new
 
 GOOD = "correct horse battery"
 
 
-@pytest.fixture(autouse=True)
-def _cheap(monkeypatch):
-    """The same hash with little work: what is tested is not argon2."""
-    hasher = PasswordHasher.from_parameters(CHEAPEST)
-    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
-    passwords._decoy.cache_clear()
-    yield
-    passwords._decoy.cache_clear()
+# The same hash with little work: what is tested is not argon2.
+CHEAP = Passwords(time_cost=1, memory_cost=8, parallelism=1)
 
 
-async def test_the_default_is_argon2id_at_full_strength(monkeypatch):
-    monkeypatch.undo()
-    hashed = await passwords.hash_password(GOOD)
+@pytest.fixture
+def users(session) -> UserRepository:
+    decoy.cache_clear()
+    return UserRepository(session, CHEAP)
+
+
+async def test_the_default_is_argon2id_at_full_strength():
+    hashed = await Passwords().hash(GOOD)
     assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     assert len(hashed) < 255
 
 
-async def test_hashing_leaves_the_event_loop_free(monkeypatch):
-    monkeypatch.undo()
+async def test_settings_say_what_a_hash_costs_and_how_long_a_password_is():
+    strict = Passwords.of(PasswordSettings(min_length=16, time_cost=1, memory_cost=8192, parallelism=2))
+    assert (await strict.hash(GOOD)).startswith("$argon2id$v=19$m=8192,t=1,p=2$")
+    with pytest.raises(Invalid, match="16 to 1024"):
+        strict.check("seven wet owls", username="ada", email="ada@example.com")
+
+
+async def test_hashing_leaves_the_event_loop_free():
     turns = 0
 
     async def tick():
@@ -44,7 +49,7 @@ async def test_hashing_leaves_the_event_loop_free(monkeypatch):
             turns += 1
 
     ticker = asyncio.create_task(tick())
-    await passwords.hash_password(GOOD)
+    await Passwords().hash(GOOD)
     ticker.cancel()
     assert turns > 2
 
@@ -59,17 +64,21 @@ async def test_hashing_leaves_the_event_loop_free(monkeypatch):
         "ADA.Lovelace.ada",
         "with\x00zero byte",
         "\udcff" * 12,
+        "password1234",
+        "qwertyuiop123",
+        "123456789012",
+        "aaaaaaaaaaaaaaaa",
     ],
 )
 def test_a_weak_or_impossible_password_is_refused_and_not_repeated(password):
     with pytest.raises(Invalid) as caught:
-        passwords.check_password(password, username="ada.lovelace.ada", email="ada@example.com")
+        CHEAP.check(password, username="ada.lovelace.ada", email="ada.lovelace@example.com")
     assert caught.value.field == "password"
     assert password not in str(caught.value)
 
 
 def test_generated_passwords_are_long_plain_and_never_the_same():
-    made = {passwords.generate_password() for _ in range(200)}
+    made = {generate_password() for _ in range(200)}
     assert len(made) == 200
     assert all(
         len(one) == 20 and one.isascii() and one.isalnum() and not set(one) & set("0O1lI") for one in made
@@ -80,7 +89,7 @@ def test_generated_passwords_are_long_plain_and_never_the_same():
     "hashed", ["!", "", "$2b$12$abcdefghijklmnopqrstuv", "$argon2id$broken", "plain text"]
 )
 async def test_what_is_no_argon2_hash_verifies_nobody(hashed):
-    assert not await passwords.verify(hashed, GOOD)
+    assert not await CHEAP.verify(hashed, GOOD)
 
 
 async def test_a_password_signs_in_by_each_name(users):
@@ -118,18 +127,22 @@ async def test_a_refused_password_creates_nobody(users, password):
     assert await users.count() == 0
 
 
-async def test_a_hash_of_weaker_parameters_is_renewed_on_signing_in(users, session, monkeypatch):
+async def test_a_hash_of_weaker_parameters_is_renewed_on_signing_in(users, session):
     await users.create(new(password=GOOD))
     before = await session.scalar(text("SELECT hashed_password FROM users"))
-    stronger = PasswordHasher(time_cost=2, memory_cost=16, parallelism=1)
-    monkeypatch.setattr(passwords, "_hasher", lambda: stronger)
-    assert await users.verify_password("ada", GOOD)
+    stronger = UserRepository(session, Passwords(time_cost=2, memory_cost=16, parallelism=1))
+    assert await stronger.verify_password("ada", GOOD)
     after = await session.scalar(text("SELECT hashed_password FROM users"))
     assert after != before
     assert ",t=2," in after
-    assert await users.verify_password("ada", GOOD)
+    assert await stronger.verify_password("ada", GOOD)
+
+
+async def test_generated_passwords_pass_the_check():
+    CHEAP.check(generate_password(), username="ada", email="ada@example.com")
 
 
 async def test_where_there_is_no_hash_one_is_checked_all_the_same():
-    assert not await passwords.verify("!", "correct horse battery")
-    assert passwords._decoy.cache_info().misses == 1
+    decoy.cache_clear()
+    assert not await CHEAP.verify("!", "correct horse battery")
+    assert decoy.cache_info().misses == 1

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from dbctl.errors import AlreadyExists, Invalid, NotFound
-from dbctl.users.model import NewUser, User, UserChanges
+from dbctl.errors import AlreadyExists, Conflict, Invalid, NotFound
+from dbctl.users.model import Filters, NewUser, User, UserChanges
 from dbctl.users.queries import COLUMNS
 from dbctl.users.repository import UserRepository
 from tests.users.conftest import new
@@ -173,6 +173,71 @@ async def test_an_update_to_a_taken_name_says_its_field(users, ada):
     assert await users.get_by_id(bob.id) == bob
 
 
+async def test_an_update_of_what_somebody_else_changed_is_a_conflict(users, ada):
+    seen = ada.updated_at
+    changed = await users.update(ada.id, UserChanges(full_name="Ada King"), unchanged_since=seen)
+    with pytest.raises(Conflict, match="changed meanwhile"):
+        await users.update(ada.id, UserChanges(full_name="Ada Byron"), unchanged_since=seen)
+    assert await users.get_by_id(ada.id) == changed
+    with pytest.raises(NotFound):
+        await users.update(2**40, UserChanges(full_name="Ada"), unchanged_since=seen)
+
+
+async def test_one_of_ten_who_saw_the_same_user_changes_it(database):
+    async with database.session() as session:
+        seen = await UserRepository(session).create(new())
+
+    async def change(number: int) -> User:
+        async with database.session() as session:
+            return await UserRepository(session).update(
+                seen.id, UserChanges(full_name=f"Ada {number}"), unchanged_since=seen.updated_at
+            )
+
+    outcomes = await asyncio.gather(*(change(number) for number in range(10)), return_exceptions=True)
+    assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 9
+    [winner] = [outcome for outcome in outcomes if isinstance(outcome, User)]
+    async with database.session() as session:
+        assert await UserRepository(session).get_by_id(seen.id) == winner
+
+
+async def test_many_users_are_created_in_their_order_by_one_statement(database, statements):
+    async with database.session() as session:
+        statements.clear()
+        wanted = [new(f"u{number}", is_superuser=number == 7) for number in range(500)]
+        made = await UserRepository(session).create_many(wanted)
+        assert [statement.split()[0] for statement in statements] == ["SAVEPOINT", "INSERT", "RELEASE"]
+        assert [user.username for user in made] == [one.username for one in wanted]
+        assert [user.id for user in made if user.is_superuser] == [made[7].id]
+        assert await UserRepository(session).create_many([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "field"),
+    [
+        (new("ADA", email="b@example.com"), AlreadyExists, "username"),
+        (new("bob", email="Ada@Example.com"), AlreadyExists, "email"),
+        (new("U1", email="b@example.com"), AlreadyExists, "username"),
+        (new("no name"), Invalid, "username"),
+        (new("bob", password="short"), Invalid, "password"),
+    ],
+)
+async def test_of_many_users_one_bad_one_lets_none_in_and_is_named(users, ada, bad, error, field):
+    with pytest.raises(error) as caught:
+        await users.create_many([new("u0"), new("u1"), bad])
+    assert caught.value.field == field
+    assert error is Invalid or getattr(bad, field).lower() in caught.value.message
+    assert await users.count() == 1
+
+
+async def test_an_estimate_is_what_the_server_counted_last(database):
+    async with database.session() as session:
+        await UserRepository(session).create_many([new(f"u{number}") for number in range(50)])
+        assert await UserRepository(session).estimate() in {0, 50}
+    async with database.session() as session:
+        await session.execute(text("ANALYZE users"))
+        assert await UserRepository(session).estimate() == 50
+
+
 async def test_activation_goes_both_ways(users, ada):
     assert not (await users.deactivate(ada.id)).is_active
     assert (await users.activate(ada.id)).is_active
@@ -189,9 +254,9 @@ async def test_counts_are_exact_with_every_filter(users):
     for number in range(5):
         await users.create(new(f"u{number}", is_active=number < 3, is_superuser=number == 0))
     assert await users.count() == 5
-    assert await users.count(is_active=False) == 2
-    assert await users.count(is_active=True, is_superuser=True) == 1
-    assert await users.count(text="U4@") == 1
+    assert await users.count(Filters(is_active=False)) == 2
+    assert await users.count(Filters(is_active=True, is_superuser=True)) == 1
+    assert await users.count(text="U4@e") == 1
 
 
 async def test_recently_active_are_the_changed_and_active_ones(users, session):
@@ -239,11 +304,12 @@ async def test_no_statement_selects_the_hash_and_each_call_sends_one(database, s
         ada = await users.create(new())
         statements.clear()
         await users.find("ada")
-        await users.list()
-        await users.search("ada")
+        await users.list(limit=1_000)
         await users.recently_active(7)
         await users.count()
+        await users.estimate()
         assert len(statements) == 5
+        await users.search("ada")
         await users.update(ada.id, UserChanges(full_name="Ada"))
         await users.delete(ada.id)
     read = [statement.replace("users.hashed_password != ", "") for statement in statements]

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from dbctl.errors import Invalid, NotFound, Refused
 from dbctl.users.made_up import row
+from dbctl.users.model import Filters
 from dbctl.users.names import LOCALES, names_of
 from dbctl.users.repository import UserRepository
 from dbctl.users.rules import check
@@ -58,7 +59,7 @@ async def test_each_seeding_adds_other_users_that_nobody_can_sign_in_as(users, s
         await session.scalar(text("SELECT count(*) FROM users WHERE hashed_password <> '!' OR is_superuser"))
         == 0
     )
-    assert 0 < await users.count(is_active=False) < 300
+    assert 0 < await users.count(Filters(is_active=False)) < 300
 
 
 async def test_empty_tables_get_the_same_users_from_the_same_seed(database):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from dbctl.errors import Invalid
-from dbctl.users.passwords import check_password
+from dbctl.users.passwords import Passwords
 from dbctl.users.rules import RULES, check
 from dbctl.users.transfer.model import HASH, PASSWORD, REQUIRED, Row
 
@@ -37,7 +37,7 @@ class Checked(NamedTuple):
     password: str | None
 
 
-def check_row(row: Row) -> Checked:
+def check_row(row: Row, passwords: Passwords) -> Checked:
     """The row's values. Raises Invalid, which names the first field that breaks its rule."""
     cells = row.cells
     for name in REQUIRED:
@@ -57,7 +57,7 @@ def check_row(row: Row) -> Checked:
         created_at=created,
         updated_at=updated,
         hashed_password=_text(HASH, cells),
-        password=_password(cells, username or "", email or ""),
+        password=_password(cells, username or "", email or "", passwords),
     )
 
 
@@ -103,7 +103,7 @@ def _time(field: str, cells: Mapping[str, object]) -> datetime | None:
         raise Invalid(field, _DATE) from error
 
 
-def _password(cells: Mapping[str, object], username: str, email: str) -> str | None:
+def _password(cells: Mapping[str, object], username: str, email: str, passwords: Passwords) -> str | None:
     value = cells.get(PASSWORD)
     if value is None:
         return None
@@ -111,4 +111,4 @@ def _password(cells: Mapping[str, object], username: str, email: str) -> str | N
         raise Invalid(PASSWORD, f"there is a {HASH} too")
     if not isinstance(value, str):
         raise Invalid(PASSWORD, "it must be a text")
-    return check_password(value, username=username, email=email)
+    return passwords.check(value, username=username, email=email)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from dbctl.errors import Invalid
 from dbctl.users import queries
+from dbctl.users.model import Filters
 from dbctl.users.orm import UserRow
 from dbctl.users.transfer.model import HASH, WRITTEN
 
@@ -29,8 +30,7 @@ class Export:
     """What is to be written; ``last_id`` and ``rows``: how far it is, so that it goes on in another session."""
 
     fields: Sequence[str] = ("id", *WRITTEN)
-    is_active: bool | None = None
-    is_superuser: bool | None = None
+    only: Filters = field(default_factory=Filters)
     last_id: int = 0
     rows: int = 0
 
@@ -44,9 +44,7 @@ class Export:
         """Write the users behind ``last_id``, read in one statement; how many were written in all."""
         columns = [getattr(UserRow, name) for name in self.fields]
         statement = (
-            queries.filtered(
-                select(UserRow.id, *columns), is_active=self.is_active, is_superuser=self.is_superuser
-            )
+            queries.filtered(select(UserRow.id, *columns), self.only)
             .where(UserRow.id > self.last_id)
             .order_by(UserRow.id)
             .execution_options(yield_per=_AT_ONCE)

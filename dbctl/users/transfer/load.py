@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dbctl.database import Database
 from dbctl.errors import Invalid
 from dbctl.users.bulk import indexes_built_afterwards
-from dbctl.users.passwords import hash_password
+from dbctl.users.passwords import Passwords
 from dbctl.users.transfer import ledger, staging
 from dbctl.users.transfer.checking import Checked, check_row
 from dbctl.users.transfer.model import Imported, Rejected, Row
@@ -39,11 +39,14 @@ class Untaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What becomes of users that are there, and of rows that break a rule: with ``all_or_nothing`` one of them is enough."""
+    """What becomes of users that are there, of rows that break a rule (with ``all_or_nothing`` one of them is enough) and
+    of plain passwords.
+    """
 
     on_conflict: OnConflict = "error"
     dry_run: bool = False
     all_or_nothing: bool = True
+    passwords: Passwords = field(default_factory=Passwords)
 
 
 async def import_users(
@@ -58,7 +61,7 @@ async def import_users(
 
     Raises AlreadyExists where the wish is ``error`` and a user is there: then nothing is added.
     """
-    source = _Source(rows, rejects, progress)
+    source = _Source(rows, rejects, progress, wishes.passwords)
     try:
         async with database.session() as session:
             done = await _take(session, source, wishes, source.all())
@@ -85,7 +88,7 @@ async def import_in_batches(
     async with database.session() as session:
         done = begun = await ledger.begin(session, fingerprint)
     rejects.trim(done.lines)
-    source = _Source(_behind(rows, done.lines), rejects, progress)
+    source = _Source(_behind(rows, done.lines), rejects, progress, wishes.passwords)
     finished = False
     while not finished:
         async with database.session() as session:
@@ -131,8 +134,10 @@ async def _take(
 class _Source:
     """The rows as they are read: checked in a thread, a chunk ahead of what the server takes."""
 
-    def __init__(self, rows: Reading, rejects: Rejects, progress: Callable[[int], None]) -> None:
-        self._rows, self.rejects, self._progress = rows, rejects, progress
+    def __init__(
+        self, rows: Reading, rejects: Rejects, progress: Callable[[int], None], passwords: Passwords
+    ) -> None:
+        self._rows, self.rejects, self._progress, self._passwords = rows, rejects, progress, passwords
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
         self.read = self.line = 0
         self.ended = False
@@ -158,7 +163,7 @@ class _Source:
         self.ended = count > 0
 
     async def _chunk(self, count: int) -> list[Checked | Rejected]:
-        return await asyncio.to_thread(_checked, self._rows, count)
+        return await asyncio.to_thread(_checked, self._rows, count, self._passwords)
 
     async def _ready(self, chunk: list[Checked | Rejected]) -> AsyncIterator[tuple[Any, ...]]:
         good = []
@@ -177,18 +182,18 @@ class _Source:
         if row.password is None:
             return row
         async with self._hashing:
-            return row._replace(hashed_password=await hash_password(row.password), password=None)
+            return row._replace(hashed_password=await self._passwords.hash(row.password), password=None)
 
 
-def _checked(rows: Reading, count: int) -> list[Checked | Rejected]:
-    return [_check(row) for row in islice(rows, count)]
+def _checked(rows: Reading, count: int, passwords: Passwords) -> list[Checked | Rejected]:
+    return [_check(row, passwords) for row in islice(rows, count)]
 
 
-def _check(row: Row | Rejected) -> Checked | Rejected:
+def _check(row: Row | Rejected, passwords: Passwords) -> Checked | Rejected:
     if isinstance(row, Rejected):
         return row
     try:
-        return check_row(row)
+        return check_row(row, passwords)
     except Invalid as error:
         return Rejected(row.line, error.field, error.why, without_secrets(row.cells))
 

@@ -8,7 +8,7 @@ import pytest
 
 from dbctl.errors import AlreadyExists, Busy, Refused, UsageError
 from dbctl.users.model import NewUser
-from dbctl.users.passwords import hash_password
+from dbctl.users.passwords import Passwords
 from dbctl.users.repository import UserRepository
 from dbctl.users.transfer.load import Wishes
 from tests.fixtures.database import execute
@@ -130,7 +130,7 @@ async def test_update_rejects_a_row_that_is_about_two_users_and_the_second_about
 
 
 async def test_a_plain_password_is_hashed_and_a_hash_is_taken_as_it_is(transfer):
-    hashed = await hash_password("a known one, long")
+    hashed = await Passwords().hash("a known one, long")
     rows = f'ada,ada@example.com,correct horse battery,\ngrace,grace@example.com,,"{hashed}"\nbad,bad@example.com,short,\n'
     await transfer.take("username,email,password,hashed_password\n" + rows)
     assert [(line, field) for line, field, _ in rejections(transfer)] == [(4, "password")]

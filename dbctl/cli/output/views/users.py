@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from dbctl.cli.output.blocks import Block, Cell, Lines, Table
-from dbctl.users.model import Count, Seeded, TakenBack, User, UserWithPassword
+from dbctl.users.model import Count, Deactivated, Seeded, TakenBack, User, UserWithPassword
 
 
 def users(found: Sequence[User]) -> Iterator[Block]:
     """A line a user."""
     yield Table(
-        ("id", "username", "email", "full name", "state", "changed (UTC)"),
+        ("id", "username", "email", "full name", "state", "changed"),
         [
             (str(one.id), one.username, one.email, one.full_name or "", _state(one), _time(one.updated_at))
             for one in found
@@ -33,11 +33,26 @@ def user(one: User) -> Iterator[Block]:
             ("full name", one.full_name or ""),
             ("state", _state(one)),
             ("password", "set" if one.has_password else Cell("none", "warning")),
-            ("created (UTC)", _time(one.created_at)),
-            ("changed (UTC)", _time(one.updated_at)),
+            ("created", _time(one.created_at)),
+            ("changed", _time(one.updated_at)),
             *_generated(one),
         ],
     )
+
+
+def parts(names: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[Block]:
+    """Some fields of users, a line a user."""
+    yield Table(
+        tuple(names),
+        [tuple(_text(value) for value in row) for row in rows],
+        right=("id",) if "id" in names else (),
+    )
+
+
+def deactivated(done: Deactivated) -> Iterator[Block]:
+    """One line."""
+    words = "would be deactivated" if done.dry_run else "deactivated"
+    yield Lines([f"{done.users} users {words}, unchanged since {_time(done.unchanged_since)}"])
 
 
 def count(counted: Count) -> Iterator[Block]:
@@ -74,5 +89,14 @@ def _state(one: User) -> Cell:
     return Cell("superuser", "warning") if one.is_superuser else Cell("active", "good")
 
 
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return _time(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
 def _time(when: datetime) -> str:
-    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M}"
+    """As the clock on the wall shows it."""
+    return f"{when.astimezone():%Y-%m-%d %H:%M %Z}"
