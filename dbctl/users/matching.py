@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from dbctl.errors import Invalid
 from dbctl.users.orm import UserRow
-from dbctl.users.queries import literal_like, lower
+from dbctl.users.queries import ESTIMATE, literal_like
 from dbctl.users.rules import storable
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # What a trigram index finds: three letters or digits in a row. Other texts are found where something begins with them.
 _WITHIN = re.compile(r"[^\W_]{3}")
 _LEAST_SIMILARITY = "0.4"
+_IN_USERNAME, _IN_EMAIL = re.compile("[a-z0-9._-]*"), re.compile("[!-~]*")
 _HIGHEST = "\x7f"
 # Named one by one: of a class such as [^[:alnum:]] the index makes nothing.
 _SPECIAL = re.compile(r"[][\\^$.|?*+(){}-]")
@@ -39,21 +40,29 @@ TESTED = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A text as names are compared with it: ``lower`` as the server makes usernames and emails, ``plain`` as full names."""
+    """A text, ``plain`` as names are compared with it: without case and accents; and among how many users, about."""
 
     text: str
-    lower: str
     plain: str
+    about_users: int
 
     @property
     def is_within(self) -> bool:
         """Whether it is looked for within names too, not just at their beginning."""
-        return bool(_WITHIN.search(self.text))
+        return bool(_WITHIN.search(self.plain))
 
     @property
     def tiers(self) -> int:
         """How many tiers, from the best, there are for it."""
-        return len(_TIERS) if self.is_within else _BEGINS + 1
+        return len(_TIERS) if self.is_within else BEGINS + 1
+
+    def names(self, table: Any) -> tuple[Any, ...]:
+        """Of username and email, those that can hold it: each column that is asked costs a search of the index."""
+        return tuple(
+            column
+            for column, letters in ((table.username, _IN_USERNAME), (table.email, _IN_EMAIL))
+            if letters.fullmatch(self.plain)
+        )
 
 
 async def read_wanted(session: AsyncSession, text: str) -> Wanted:
@@ -66,14 +75,14 @@ async def read_wanted(session: AsyncSession, text: str) -> Wanted:
         raise Invalid("search text", "it is empty", hint="all users: `dbctl users list`")
     row = await session.execute(
         select(
-            lower(text),
             func.users_plain(text),
+            ESTIMATE.scalar_subquery(),
             func.set_config("plan_cache_mode", "force_custom_plan", True),
             func.set_config("pg_trgm.word_similarity_threshold", _LEAST_SIMILARITY, True),
         )
     )
-    lowered, plain, *_ = row.one()
-    return Wanted(text, lowered, plain)
+    plain, about_users, *_ = row.one()
+    return Wanted(text, plain, about_users)
 
 
 def found_by(wanted: Wanted, table: Any = UserRow) -> ColumnElement[bool]:
@@ -89,9 +98,9 @@ def tier_of(wanted: Wanted) -> ColumnElement[int]:
 
 
 def in_tier(number: int, wanted: Wanted, table: Any) -> ColumnElement[bool]:
-    """Whether a user is in this tier, and in none that is better."""
-    better = (not_(func.coalesce(tier(wanted, table), False)) for tier in _TIERS[:number])
-    return and_(_TIERS[number](wanted, table), *better)
+    """Whether a user is in this tier and in none that is better, where a word is no better than any part."""
+    better = (_TIERS[one](wanted, table) for one in range(number) if one != _WORD)
+    return and_(_TIERS[number](wanted, table), *(not_(func.coalesce(one, False)) for one in better))
 
 
 def nearness(wanted: Wanted) -> ColumnElement[float]:
@@ -108,46 +117,39 @@ def is_near(wanted: Wanted) -> ColumnElement[bool]:
 
 
 def _equals(wanted: Wanted, table: Any) -> ColumnElement[bool]:
-    keys = (func.lower(column) == wanted.lower for column in (table.username, table.email))
+    keys = (func.lower(column) == wanted.plain for column in wanted.names(table))
     return or_(*keys, table.plain_name == wanted.plain)
 
 
 def _begins(wanted: Wanted, table: Any) -> ColumnElement[bool]:
     # Usernames and emails are ASCII under "C": between the text and the text with the last ASCII character.
-    ranges = (
-        func.lower(column).between(wanted.lower, wanted.lower + _HIGHEST)
-        for column in (table.username, table.email)
-    )
+    last = wanted.plain + _HIGHEST
+    ranges = (func.lower(column).between(wanted.plain, last) for column in wanted.names(table))
     return or_(*ranges, table.plain_name.like(f"{literal_like(wanted.plain)}%"))
 
 
 def _word(wanted: Wanted, table: Any) -> ColumnElement[bool]:
-    if not wanted.text[0].isalnum():
+    if not wanted.plain[0].isalnum():
         return false()
     starts = _WORD_STARTS + _SPECIAL.sub(r"\\\g<0>", wanted.plain)
-    found = (column.regexp_match(starts, flags="i") for column in (table.username, table.email))
+    found = (column.regexp_match(starts, flags="i") for column in wanted.names(table))
     return or_(*found, table.plain_name.regexp_match(starts))
 
 
 def _holds(wanted: Wanted, table: Any) -> ColumnElement[bool]:
-    return or_(
-        table.username.ilike(f"%{literal_like(wanted.lower)}%"),
-        _email_holds(wanted, table),
-        table.plain_name.like(f"%{literal_like(wanted.plain)}%"),
-    )
+    within = (_name_holds(wanted, column) for column in wanted.names(table))
+    return or_(*within, table.plain_name.like(f"%{literal_like(wanted.plain)}%"))
 
 
-def _email_holds(wanted: Wanted, table: Any) -> ColumnElement[bool]:
-    """The index is asked for what stands before the @ alone: hosts are shared by many, and long to intersect."""
-    before, at, _ = wanted.lower.partition("@")
+def _name_holds(wanted: Wanted, column: Any) -> ColumnElement[bool]:
+    """Of an address, the index is asked for what stands before the @ alone: hosts are shared by many, and long to intersect."""
+    before, at, _ = wanted.plain.partition("@")
     if not at or not _WITHIN.search(before):
-        return or_(table.email.ilike(f"%{literal_like(wanted.lower)}%"))
-    return and_(
-        table.email.ilike(f"%{literal_like(before)}@%"),
-        func.strpos(func.lower(table.email), wanted.lower) > 0,
-    )
+        return or_(column.ilike(f"%{literal_like(wanted.plain)}%"))
+    whole = func.strpos(func.lower(column), wanted.plain) > 0
+    return and_(column.ilike(f"%{literal_like(before)}@%"), whole)
 
 
 # From the best match to the weakest.
 _TIERS: tuple[Tier, ...] = (_equals, _begins, _word, _holds)
-EQUALS, _BEGINS = 0, 1
+EQUALS, BEGINS, _WORD, HOLDS = range(len(_TIERS))

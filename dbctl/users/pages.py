@@ -11,7 +11,7 @@ from dbctl.errors import Invalid
 from dbctl.users.cursors import read_cursor, write_cursor
 from dbctl.users.model import Filters, Order, User
 from dbctl.users.orm import UserRow
-from dbctl.users.queries import COLUMNS, checked_limit, filtered, lower
+from dbctl.users.queries import COLUMNS, checked_limit, filtered
 
 if TYPE_CHECKING:
     from dbctl.users.queries import Statement
@@ -56,7 +56,7 @@ def _place(order: Order, text: str, *, descending: bool) -> list[Any]:
     values = read_cursor(_listing(order, descending=descending), text)
     if order == "created_at":
         return [datetime.fromisoformat(str(values[0])), values[1]]
-    return [lower(str(values[0]))] if order == "username" else values
+    return values
 
 
 def _listing(order: Order, *, descending: bool) -> str:

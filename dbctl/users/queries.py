@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, collate, func, literal, text, true
+from sqlalchemy import BigInteger, ColumnElement, Select, collate, func, literal, text, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from dbctl.errors import Invalid
@@ -27,7 +27,10 @@ COLUMNS = (
     UserRow.created_at,
     UserRow.updated_at,
 )
-ESTIMATE = text("SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = CAST('users' AS regclass)")
+# About how many users there are: as of the table's last VACUUM or ANALYZE.
+ESTIMATE = text(
+    "SELECT CAST(greatest(reltuples, 0) AS bigint) AS users FROM pg_class WHERE oid = CAST('users' AS regclass)"
+).columns(users=BigInteger)
 MAX_ID = 2**63 - 1
 MAX_LIMIT = 10_000
 

@@ -122,7 +122,11 @@ def plain(text: str) -> str:
     ).lower()
 
 
+FEW = 5
+
+
 def naive(users: list[User], wanted: str) -> list[int]:
+    """The ids of all hits; of more than a few, a word counts as little as any part of a name."""
     key = plain(wanted)
     word = re.compile(rf"(^|[ .,@_'+/()-]){re.escape(key)}")
 
@@ -138,8 +142,11 @@ def naive(users: list[User], wanted: str) -> list[int]:
             return 2
         return 3 if any(key in value for value in values) else 4
 
-    ranked = sorted((tier(user), user.id) for user in users)
-    return [user_id for rank, user_id in ranked if rank < 4]
+    hits = [(tier(user), user.id) for user in users if tier(user) < 4]
+    words = 2 if len(hits) <= FEW else 3
+    return [
+        user_id for _, user_id in sorted((words if rank == 2 else rank, user_id) for rank, user_id in hits)
+    ]
 
 
 async def found(users: UserRepository, text: str, only: Filters | None = None) -> tuple[User, ...]:
@@ -162,7 +169,7 @@ async def walk(users: UserRepository, text: str, limit: int, only: Filters | Non
 async def some_users(users: UserRepository, session, monkeypatch) -> list[User]:
     # A window smaller than the table: both scans have their turn.
     monkeypatch.setattr("dbctl.users.search._WINDOWS", (10, 30))
-    monkeypatch.setattr("dbctl.users.search._FEW_HITS", 5)
+    monkeypatch.setattr("dbctl.users.search._FEW_HITS", FEW)
     # Those that are merely alike are another promise.
     monkeypatch.setattr("dbctl.users.search._SHORTEST_SIMILAR", 1000)
     await seed(session, 150)
