@@ -165,6 +165,11 @@ class Look:
         moment = rows[0]["sampled_at"] if rows else self.now
         return self.samples.compare(f"{question} {sorted(bound.items())}", key, Sample(moment, tuple(rows)))
 
+    async def missing(self, question: str, key: Sequence[str], seconds: float) -> Sequence[Row]:
+        """The objects that the question named in an earlier sample and no more: ``Samples.missing``."""
+        sample = Sample(self.now, tuple(await self.rows(question)))
+        return self.samples.missing(question, key, sample, seconds)
+
     async def activity(self) -> Sequence[Row]:
         """pg_stat_activity without ourselves: all its columns, ``kind`` (never NULL), ``…_seconds`` and ``…_age``."""
         return await self.rows(ACTIVITY)

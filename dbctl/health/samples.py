@@ -71,6 +71,22 @@ class Samples:
         pairs = ((row, known.get(_key(row, key))) for row in sample.rows)
         return [Moved(now, old, seconds) for now, old in pairs if old is not None]
 
+    def missing(self, question: str, key: Sequence[str], sample: Sample, seconds: float) -> list[Row]:
+        """Objects of earlier samples that are not in this one, for ``seconds`` after they were seen last.
+
+        Each is what it is known by (``key``) and ``seen``, in seconds since 1970: remembered from sample to sample.
+        """
+        name = hashlib.sha256(f"seen: {question}".encode()).hexdigest()[:16]
+        at = sample.at.timestamp()
+        here = {
+            _key(row, key): {**{one: _kept(row.get(one)) for one in key}, "seen": at} for row in sample.rows
+        }
+        before = self.earlier.get(name)
+        known = {_key(row, key): row for row in before.rows if at - row["seen"] <= seconds} if before else {}
+        gone = [row for identity, row in known.items() if identity not in here]
+        self.taken[name] = Sample(sample.at, (*here.values(), *gone))
+        return gone
+
 
 def _counters(row: Row, key: Sequence[str]) -> Row:
     """What of a row is worth keeping, in JSON's own types: numbers, and what the object is known by. No text of SQL."""

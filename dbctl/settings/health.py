@@ -96,6 +96,46 @@ class QuerySettings(Section):
     busy: float = Field(0.5, gt=0, description="seconds of work a second, below which a share says nothing")
 
 
+class ReplicationSettings(Section):
+    """Standbys and subscribers: how far behind, how long gone, and how many there are meant to be."""
+
+    standbys: int | None = Field(None, ge=1, description="how many must stream from this server")
+    bytes_warning: Bytes = Field(100 << 20, description="of the log that a standby has not replayed yet")
+    bytes_critical: Bytes = 1 << 30
+    seconds_warning: Seconds = Field(60, description="how old what a standby shows may be")
+    seconds_critical: Seconds = 600
+    silent_warning: Seconds = Field(
+        90, description="since the sender's last message to a standby or subscriber"
+    )
+    missing_seconds: Seconds = Field(86_400, description="how long a standby that went away is spoken of")
+
+
+class SlotSettings(Section):
+    """Replication slots: how much of the log one may keep, and for how long with nobody at it."""
+
+    inactive_warning: Seconds = Field(300, description="a slot that nobody uses (17 tells since when)")
+    share_warning: Share = Field(0.5, description="of max_slot_wal_keep_size, or of wal.disk")
+    share_critical: Share = 0.8
+    bytes_warning: Bytes = Field(4 << 30, description="kept by a slot where neither is set")
+    bytes_critical: Bytes = 32 << 30
+    lost_warning: Seconds = Field(86_400, description="until the slot is lost, or the disk full")
+    lost_critical: Seconds = 3600
+
+
+class WalSettings(Section):
+    """The write-ahead log: its archive, its size, its checkpoints."""
+
+    disk: Bytes | None = Field(None, ge=1, description="bytes of the disk that pg_wal is on: SQL can't tell")
+    disk_warning: Share = 0.7
+    disk_critical: Share = 0.9
+    size_factor: float = Field(2, ge=1, description="times what the settings ask to be kept in pg_wal")
+    ready_warning: int = Field(32, ge=1, description="segments that wait to be archived")
+    ready_critical: int = Field(256, ge=1)
+    requested_warning: Share = Field(0.5, description="of the checkpoints, as max_wal_size was reached")
+    writes_warning: Share = Field(0.5, description="of the buffers written, by sessions themselves")
+    writes_blocks: int = Field(1000, ge=1, description="a second, below which that share says nothing")
+
+
 class Ignore(Section):
     """What is known, and is to be silent until a day: the objects of a check, by patterns such as ``public.old_*``."""
 
@@ -125,3 +165,6 @@ class HealthSettings(Section):
     bloat: BloatSettings = BloatSettings()
     cache: CacheSettings = CacheSettings()
     queries: QuerySettings = QuerySettings()
+    replication: ReplicationSettings = ReplicationSettings()
+    slots: SlotSettings = SlotSettings()
+    wal: WalSettings = WalSettings()
