@@ -93,6 +93,10 @@ FAULTS = {
         ("CREATE SEQUENCE s", "CREATE TABLE t (id int PRIMARY KEY DEFAULT nextval('s'))", "SELECT setval('s', 2040000000)"),
         "sequences", "public.s", "public.t.id bigint", Status.CRITICAL, mend=("ALTER TABLE t ALTER id TYPE bigint",),
     ),
+    "a_domain_of_a_domain_of_integer_on_a_bigint_sequence": Fault(
+        ("CREATE DOMAIN d AS int", "CREATE DOMAIN e AS d", "CREATE SEQUENCE s", "CREATE TABLE t (id e PRIMARY KEY DEFAULT nextval('s'))", "SELECT setval('s', 2040000000)"),
+        "sequences", "public.s", "public.t.id bigint", Status.CRITICAL, mend=("ALTER TABLE t ALTER id TYPE bigint",),
+    ),
     "a_sequence_that_counts_down_to_its_end": Fault(
         ("CREATE SEQUENCE s INCREMENT -1 MINVALUE -100 MAXVALUE -1", "SELECT setval('s', -97)"),
         "sequences", "public.s", "ALTER SEQUENCE public.s", Status.CRITICAL, mend=("SELECT setval('s', -3)",),
@@ -116,7 +120,10 @@ FAULTS = {
     ),
     "a_security_definer_without_search_path": Fault(
         ("CREATE FUNCTION f(int) RETURNS int SECURITY DEFINER LANGUAGE sql AS 'SELECT 1'",),
-        "security_definers", "public.f(integer)", "ALTER FUNCTION public.f(integer) SET search_path = pg_catalog, pg_temp",
+        "security_definers", "public.f(integer)", "ALTER ROUTINE public.f(integer) SET search_path = pg_catalog, pg_temp",
+    ),
+    "a_security_definer_procedure_without_search_path": Fault(
+        ("CREATE PROCEDURE p() SECURITY DEFINER LANGUAGE sql AS 'SELECT 1'",), "security_definers", "public.p()", "ALTER ROUTINE public.p() SET"
     ),
     "policies_that_do_nothing": Fault(
         (T, "CREATE POLICY p ON t USING (id > 1)"), "row_security", "public.t", "ALTER TABLE public.t ENABLE ROW LEVEL SECURITY", Status.CRITICAL

@@ -99,7 +99,7 @@ async def foreign_keys_without_index(look: Look) -> CheckResult | Findings:
         Item(
             f"{key.name} on {key.qualified_table}",
             Status.WARNING,
-            f"({', '.join(key.columns)})",
+            ", ".join(key.columns),
             fix="`dbctl indexes missing-fk` prints the index, CONCURRENTLY and as a revision",
         )
         for key in faults.uncovered_foreign_keys(keys, await look.facts(read_indexes))

@@ -31,7 +31,7 @@ SELECT c.oid::regclass::text AS name
 _EXPIRING = """
 SELECT quote_ident(rolname) AS name, rolvaliduntil AS until, rolvaliduntil < now() AS over
   FROM pg_roles
- WHERE rolcanlogin AND rolvaliduntil < now() + interval '7 days' AND rolvaliduntil > '-infinity'
+ WHERE rolcanlogin AND rolvaliduntil < now() + interval '7 days' AND rolvaliduntil > now() - interval '30 days'
  ORDER BY rolvaliduntil, 1
 """
 _PASSWORDS = """
@@ -89,7 +89,7 @@ async def security_definers(look: Look) -> Findings:
         Item(
             row["name"],
             Status.WARNING,
-            fix=f"ALTER FUNCTION {row['name']} SET search_path = pg_catalog, pg_temp",
+            fix=f"ALTER ROUTINE {row['name']} SET search_path = pg_catalog, pg_temp",
         )
         for row in await look.rows(_DEFINERS)
     ]
@@ -116,7 +116,10 @@ async def row_security(look: Look) -> Findings:
 
 @check(reads=("pg_roles.rolvaliduntil",))
 async def expiring_roles(look: Look) -> Findings:
-    """Roles whose password ends within a week, or has ended."""
+    """Roles whose password ends within a week, or has ended within a month.
+
+    One that ended longer ago locks nobody out by surprise: a date that is over is how a role is retired.
+    """
     items = [
         Item(
             row["name"],

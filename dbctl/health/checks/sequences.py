@@ -24,7 +24,8 @@ SELECT min(oid)::bigint AS first, max(oid)::bigint AS last, count(*)::int AS seq
  GROUP BY batch ORDER BY batch
 """
 # The column counts as well as the sequence: an integer column that a bigint sequence fills ends at 2^31, whatever the
-# sequence says. It is the owned one's, or any whose default calls nextval().
+# sequence says. It is the owned one's, or any whose default calls nextval(). A domain, and a domain of a domain, has
+# its base type's output function.
 _USED = """
 SELECT u.seqrelid::regclass::text AS name, u.schema, u.readable, u.last_value, u.seqcycle AS cycles, u.seqincrement AS step,
        u.last_of_all, u.numbers, (CASE WHEN u.last_value IS NULL THEN 0 ELSE u.used END / u.numbers)::float8 AS share,
@@ -43,8 +44,8 @@ SELECT u.seqrelid::regclass::text AS name, u.schema, u.readable, u.last_value, u
                  CROSS JOIN LATERAL (SELECT has_sequence_privilege(q.seqrelid, 'USAGE, SELECT') AS readable) AS r
                  WHERE q.seqrelid BETWEEN CAST(:first AS oid) AND CAST(:last AS oid)) AS s
           LEFT JOIN LATERAL (
-                SELECT CASE coalesce(nullif(t.typbasetype, 0), t.oid)
-                       WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END::bigint AS most,
+                SELECT CASE t.typoutput
+                       WHEN 'int2out'::regproc THEN 32767 WHEN 'int4out'::regproc THEN 2147483647 END::bigint AS most,
                        a.attrelid::regclass::text || '.' || quote_ident(a.attname) AS "column",
                        format_type(a.atttypid, NULL) AS "type"
                   FROM (SELECT d.refobjid AS relid, d.refobjsubid AS num
