@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dbctl.activity.reading import LOCK_MILLISECONDS, STATEMENT_SECONDS, connected
 from dbctl.cli.command import Invocation
+from dbctl.database.conninfo import elsewhere
+from dbctl.errors import Busy
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,6 +34,22 @@ async def looking(run: Invocation) -> AsyncIterator[AsyncConnection]:
         yield connection
 
 
+@asynccontextmanager
+async def looking_from_anywhere(run: Invocation) -> AsyncIterator[AsyncConnection]:
+    """The same; from another database of the server, where a locked catalog lets nobody into this one."""
+    async with AsyncExitStack() as stack:
+        try:
+            connection = await stack.enter_async_context(looking(run))
+        except Busy:
+            target = await run.target(direct=True)
+            name = elsewhere(target.conninfo.database)
+            run.say(f"note: a lock lets nobody into {target.conninfo.database}; seen from {name}")
+            there = replace(target, conninfo=target.conninfo.with_database(name))
+            database = await stack.enter_async_context(there.open(**_LIMITS))
+            connection = await stack.enter_async_context(connected(database))
+        yield connection
+
+
 def opened(run: Invocation) -> AbstractAsyncContextManager[Database]:
     """The database, for who looks at it again and again."""
     return run.database(direct=True, **_LIMITS)
@@ -41,7 +60,7 @@ async def show_locks(run: Invocation, over_seconds: float, *, fail: bool) -> Non
     from dbctl.activity.locks.look import look_at_locks
     from dbctl.cli.output.views import locks as view
 
-    async with looking(run) as connection:
+    async with looking_from_anywhere(run) as connection:
         tree = await look_at_locks(connection, over_seconds=over_seconds)
     run.emit(tree.sessions, view.tree)
     for note in tree.notes:
@@ -72,7 +91,7 @@ async def kill_session(run: Invocation, pid: int, *, may_terminate: bool, grace_
     from dbctl.activity.locks.kill import end_session, find_victim
     from dbctl.cli.output.views import locks as view
 
-    async with looking(run) as connection:
+    async with looking_from_anywhere(run) as connection:
         victim = await find_victim(connection, pid)
         run.say(view.describe(victim))
         ways = "cancels" if not may_terminate else ("cancels or ends" if victim.is_running else "ends")

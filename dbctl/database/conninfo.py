@@ -276,3 +276,8 @@ def _check_socket(socket: Path) -> None:
             why=f"it has {length} bytes, the system allows {_SOCKET_LIMIT}",
             hint="name a shorter folder, or a symbolic link to it",
         )
+
+
+def elsewhere(database: str) -> str:
+    """A database that every server has, and that is not this one: for who finds this one locked."""
+    return "template1" if database == "postgres" else "postgres"

@@ -48,6 +48,10 @@ _BY_STATE: dict[str, tuple[type[DbctlError], str]] = {
 _NO_CONNECT = re.compile(r"permission denied for database .*CONNECT privilege", re.DOTALL)
 _CONNECT_HINT = "connect as another role, or GRANT CONNECT ON DATABASE … TO it"
 
+# What a database says that takes no connections: it was told to, or its creation or removal was cut off.
+_CLOSED = "55000"
+_CLOSED_HINT = "from another database: ALTER DATABASE … ALLOW_CONNECTIONS true, or drop one that is invalid"
+
 _DATABASE_MODULES = {"sqlalchemy", "asyncpg", "psycopg2", "psycopg"}
 # What to look for in a message without SQLSTATE; the first row that fits decides.
 _BY_PHRASE: tuple[tuple[tuple[str, ...], type[DbctlError], str, str], ...] = (
@@ -98,6 +102,9 @@ def translate(
     if isinstance(error, DbctlError):
         return error
     if (state := sqlstate(error)) is not None:
+        if connecting and state == _CLOSED:
+            why = redact(_server_message(error))
+            return errors.Unreachable(f"closed to everybody: {where}", why=why, hint=_CLOSED_HINT)
         return _by_state(state, error, where)
     if connecting and (ours := _by_system(error, where)):
         return ours

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbctl.errors import DbctlError, TooManyConnections, Unreachable
+from dbctl.database.conninfo import elsewhere
+from dbctl.errors import Busy, DbctlError, Failed, TooManyConnections, Unreachable
+from dbctl.health.locked_out import Holder, who_holds_catalog, who_holds_slots
 from dbctl.health.look import Look, Outside
 from dbctl.health.model import CheckResult, Report, Status
 from dbctl.health.registry import Check, Profile, chosen
 from dbctl.health.round import Round
-from dbctl.health.samples import Row, Samples
+from dbctl.health.samples import Samples
 from dbctl.health.silence import Silence, read_baseline
 from dbctl.health.state import load_samples, save_samples
-from dbctl.health.words import some
 
 if TYPE_CHECKING:
     from dbctl.database import Target
@@ -107,14 +108,20 @@ class _Run:
     samples: Samples
     deadline: float
 
-    async def first(self, checks: Sequence[Check], reserve: Target | None) -> _Found:
-        """The checks on the environment's own database."""
+    async def first(self, checks: Sequence[Check], reserve: Target | None, *, again: bool = True) -> _Found:
+        """The checks on the environment's own database; ``again``: once more where a lock was in the way, and is gone."""
         found = _Found()
         try:
             await self._round(self.target, checks, found)
         except TooManyConnections as error:
-            found.results, found.reached = [await self._full(error, reserve)], False
-        except Unreachable as error:
+            held = await self._ask(reserve, who_holds_slots) if reserve else Holder()
+            found.results, found.reached = [_unreachable(error, held)], False
+        except Busy as error:
+            held = await self._locked(reserve or self.target)
+            if again and not held.message:
+                return await self.first(checks, reserve, again=False)
+            found.results, found.reached = [_unreachable(error, held)], False
+        except (Unreachable, Failed) as error:
             found.results, found.reached = [_unreachable(error)], False
         return found
 
@@ -124,27 +131,27 @@ class _Run:
         self.samples = Samples()
         try:
             await self._round(other, checks, there)
-        except Unreachable as error:
+        except (Unreachable, Busy, Failed) as error:
             refused = CheckResult(Status.UNKNOWN, str(error), check="reachable", fix=error.hint)
             there.results = [refused]
         found.results += [replace(one, database=name) for one in there.results]
 
-    async def _full(self, error: TooManyConnections, reserve: Target | None) -> CheckResult:
-        """No slot is free; who holds them, where somebody else still gets in: PostgreSQL keeps slots for superusers."""
-        answer = _unreachable(error)
-        if reserve is None:
-            return answer
-        there = _Found()
+    async def _locked(self, target: Target) -> Holder:
+        """Who has locked a system table of the database: another database lets us in, and sees it."""
+        place = target.conninfo
+        there = replace(target, conninfo=place.with_database(elsewhere(place.database)))
+        return await self._ask(there, lambda look: who_holds_catalog(look, place.database))
 
-        async def holders(look: Look) -> None:
-            held = Counter(_owner(row) for row in await look.activity() if row["datname"])
-            there.notes.append("held by " + some([f"{who} ({count})" for who, count in held.most_common()]))
+    async def _ask(self, target: Target, question: Callable[[Look], Awaitable[Holder]]) -> Holder:
+        """What is to be seen from another way in; nothing where that is shut too."""
+        there, answers = _Found(), [Holder()]
 
-        try:
-            await self._round(reserve, (), there, holders)
-        except Unreachable:
-            return answer
-        return replace(answer, message="; ".join([answer.message, *there.notes]))
+        async def ask(look: Look) -> None:
+            answers.append(await question(look))
+
+        with suppress(Unreachable, Busy, Failed):
+            await self._round(target, (), there, ask)
+        return answers[-1]
 
     async def _round(
         self, target: Target, checks: Sequence[Check], found: _Found, after: _After | None = None
@@ -153,7 +160,11 @@ class _Run:
         left = max(self.deadline - time.monotonic(), _LEAST_SECONDS)
         patience = min(self.settings.database.connect_timeout or left, left)
         # The round itself cuts off what the server does not: a driver's error of its own would end the run.
-        limits = {"statement_timeout": health.check_timeout, "command_timeout": 0}
+        limits = {
+            "statement_timeout": health.check_timeout,
+            "lock_timeout": health.lock_timeout,
+            "command_timeout": 0,
+        }
         async with (
             target.open(application_name=APPLICATION_NAME, connect_timeout=patience, **limits) as database,
             database.bare() as connection,
@@ -192,12 +203,11 @@ def _within(settings: Settings, request: Request) -> Settings:
     return settings.model_copy(update={"health": health})
 
 
-def _owner(row: Row) -> str:
-    return f"{row['usename'] or 'a role we may not see'} as {row['application_name'] or 'no application'}"
-
-
-def _unreachable(error: DbctlError) -> CheckResult:
-    return CheckResult(Status.CRITICAL, str(error), check="reachable", value=error.kind, fix=error.hint)
+def _unreachable(error: DbctlError, held: Holder | None = None) -> CheckResult:
+    held = held or Holder()
+    message = "; ".join(part for part in (str(error), held.message) if part)
+    fix = held.fix or error.hint
+    return CheckResult(Status.CRITICAL, message, check="reachable", value=error.kind, fix=fix)
 
 
 def _report(target: Target, found: _Found, seconds: float) -> Report:

@@ -246,6 +246,7 @@ async def test_behind_a_queued_lock_it_ends_at_once_and_says_what_it_could_not_l
     if table == "pg_class":
         # Not even a new session comes about then.
         assert answers["reachable"].status is Status.CRITICAL
+        assert "pg_class" in answers["reachable"].message
     else:
         assert {name for name, one in answers.items() if one.status is Status.UNKNOWN} == set()
 

@@ -16,7 +16,8 @@ def report(found: Report) -> Iterator[Block]:
     findings = [one for one in found.checks if one.found]
     if findings:
         yield _table(findings)
-    yield Lines([_counted(found.checks)])
+    if found.reached:
+        yield Lines([_counted(found.checks)])
     yield _summary(found)
 
 
