@@ -21,9 +21,13 @@ _UPKEEP = {
     "autovacuum": "nobody removes dead rows, and wraparound comes",
     "track_counts": "autovacuum sees no changes, so that it does nothing",
 }
+# What only waits for a restart is no error, and another check's.
 _FILES = """
-SELECT sourcefile AS file, sourceline AS line, coalesce(name, '') AS name, error
-  FROM pg_file_settings WHERE error IS NOT NULL ORDER BY 1, 2
+SELECT f.sourcefile AS file, f.sourceline AS line, coalesce(f.name, '') AS name, f.error
+  FROM pg_file_settings AS f
+ WHERE f.error IS NOT NULL
+   AND NOT EXISTS (SELECT FROM pg_settings AS s WHERE s.name = lower(f.name) AND s.pending_restart)
+ ORDER BY 1, 2
 """
 
 
@@ -86,9 +90,7 @@ async def configuration_files(look: Look) -> CheckResult | Findings:
             f"{row['name']}: {row['error']}",
             fix=f"mend {some([row['name']])} in that line, then SELECT pg_reload_conf()",
         )
-        # What only a restart can change is no error, and another check's.
         for row in rows
-        if "cannot be changed without restarting" not in row["error"]
     ]
     return findings(
         items,
