@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbctl.database.conninfo import elsewhere
-from dbctl.errors import Busy, DbctlError, Failed, TooManyConnections, Unreachable
+from dbctl.errors import (
+    Busy,
+    ConnectionLost,
+    ConnectTimeout,
+    DbctlError,
+    Failed,
+    TooManyConnections,
+    Unreachable,
+)
 from dbctl.health.locked_out import Holder, who_holds_catalog, who_holds_slots
 from dbctl.health.look import Look, Outside
 from dbctl.health.model import CheckResult, Report, Status
 from dbctl.health.registry import Check, Profile, chosen
-from dbctl.health.round import Round
+from dbctl.health.round import GRACE_SECONDS, Round
 from dbctl.health.samples import Samples
 from dbctl.health.silence import Silence, read_baseline
 from dbctl.health.state import load_samples, save_samples
 
 if TYPE_CHECKING:
-    from dbctl.database import Target
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from dbctl.database import Database, Target
     from dbctl.settings import Settings
 
 _After = Callable[[Look], Awaitable[None]]
@@ -30,6 +41,7 @@ _After = Callable[[Look], Awaitable[None]]
 APPLICATION_NAME = "dbctl health"
 # To connect, however little time there is for questions: a server is not called dead for our haste.
 _LEAST_SECONDS = 2.0
+_HANGS = "see whether the server restarts or hangs: `dbctl health --watch`, its log"
 # Of the project and of the environment: in other databases of the server they mean nothing.
 _OURS = ("migrations", "backups")
 _DATABASES = """
@@ -165,10 +177,10 @@ class _Run:
             "lock_timeout": health.lock_timeout,
             "command_timeout": 0,
         }
-        async with (
-            target.open(application_name=APPLICATION_NAME, connect_timeout=patience, **limits) as database,
-            database.bare() as connection,
-        ):
+        async with AsyncExitStack() as stack:
+            opened = target.open(application_name=APPLICATION_NAME, connect_timeout=patience, **limits)
+            database = await stack.enter_async_context(opened)
+            connection = await _let_in(stack, database, patience)
             round_ = Round(connection, self.settings, self.outside, self.samples, self.silence, self.deadline)
             if self.request.sample_seconds:
                 await round_.sample(checks, self.request.sample_seconds)
@@ -203,10 +215,27 @@ def _within(settings: Settings, request: Request) -> Settings:
     return settings.model_copy(update={"health": health})
 
 
+async def _let_in(stack: AsyncExitStack, database: Database, seconds: float) -> AsyncConnection:
+    """A connection that the server itself answers on. Raises Unreachable and Busy.
+
+    The driver's own limit ends with the log-in, which a pooler grants without having a session to give.
+    """
+    try:
+        async with asyncio.timeout(seconds + GRACE_SECONDS):
+            return await stack.enter_async_context(database.bare())
+    except TimeoutError as error:
+        if not database.pooler:
+            raise ConnectTimeout(f"let in, and not answered: {database.conninfo}", hint=_HANGS) from error
+        raise ConnectTimeout(
+            f"the pooler lets us in, and has no session of the server free: {database.conninfo}",
+            hint="`dbctl pool pgbouncer` shows who has them, and for how long others wait",
+        ) from error
+
+
 def _unreachable(error: DbctlError, held: Holder | None = None) -> CheckResult:
     held = held or Holder()
     message = "; ".join(part for part in (str(error), held.message) if part)
-    fix = held.fix or error.hint
+    fix = held.fix or (_HANGS if isinstance(error, ConnectionLost) else error.hint)
     return CheckResult(Status.CRITICAL, message, check="reachable", value=error.kind, fix=fix)
 
 

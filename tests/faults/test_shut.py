@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from dbctl.database import ConnInfo
+from dbctl.health.model import Status
 from tests.faults.test_sessions import busy, session, until, watching
 from tests.fixtures.cli import url_of
 from tests.fixtures.database import execute
+from tests.fixtures.health import health
+from tests.fixtures.pooler import pgbouncer
 
 
 @pytest.mark.parametrize("queued", [False, True])
@@ -56,6 +59,15 @@ def test_a_database_that_takes_no_connections_is_a_report(dbctl, conninfo, closi
     assert (result.code, result.json()["reached"]) == (4, False)
     assert said in result.json()["checks"][0]["message"]
     assert result.json()["checks"][0]["fix"]
+
+
+async def test_a_pooler_without_a_session_to_give_is_told_from_a_server_that_is_away(conninfo):
+    with pgbouncer(conninfo, default_pool_size=1) as pooled, session(pooled, "SELECT 1"):
+        settings = {"pool": {"pooler": "pgbouncer"}, "health": {"budget": 1}}
+        found = (await health(pooled, **settings))["reachable"]
+    assert found.status is Status.CRITICAL
+    assert found.message.startswith("the pooler lets us in, and has no session of the server free")
+    assert found.fix.startswith("`dbctl pool pgbouncer`")
 
 
 def quoted(conninfo: ConnInfo) -> str:
