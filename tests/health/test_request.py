@@ -47,6 +47,13 @@ async def test_rates_come_from_two_samples_of_one_run(conninfo):
     assert found["connections"].status is Status.OK
 
 
+async def test_who_watches_a_quiet_database_closely_is_no_finding_himself(conninfo, tmp_path):
+    for _ in range(3):
+        found = by_name(await ask(conninfo, "rollbacks", state=tmp_path / "state"))["rollbacks"]
+        assert found.status in {Status.OK, Status.NOT_ENOUGH_DATA}
+        await asyncio.sleep(0.6)
+
+
 async def test_rates_come_from_the_state_that_the_run_before_has_left(conninfo, tmp_path):
     state = tmp_path / "state"
     assert (
