@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dbctl.database import ConnInfo
@@ -63,7 +65,7 @@ def test_a_database_that_takes_no_connections_is_a_report(dbctl, conninfo, closi
 
 async def test_a_pooler_without_a_session_to_give_is_told_from_a_server_that_is_away(conninfo):
     with pgbouncer(conninfo, default_pool_size=1) as pooled, session(pooled, "SELECT 1"):
-        settings = {"pool": {"pooler": "pgbouncer"}, "health": {"budget": 1}}
+        settings: dict[str, Any] = {"pool": {"pooler": "pgbouncer"}, "health": {"budget": 1}}
         found = (await health(pooled, **settings))["reachable"]
     assert found.status is Status.CRITICAL
     assert found.message.startswith("the pooler lets us in, and has no session of the server free")
