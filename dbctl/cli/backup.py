@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from dbctl.cli.command import Group, Invocation
+from dbctl.cli.schedule import Alert, Image, Into, User
 from dbctl.cli.storage import Where, agrees_to_remove, open_keyring, open_repositories, seconds_of
+from dbctl.errors import UsageError
 
 group = Group(
     "backup",
@@ -22,7 +24,7 @@ Reference = Annotated[
 Patterns = list[str] | None
 
 
-@group.command("create", emits="report")
+@group.command("create", emits="report", unattended=True)
 async def create(
     run: Invocation,
     *,
@@ -46,7 +48,7 @@ async def create(
     Prints the new backup's id. Where one of several targets fails, the others get it, and the exit code is 6. With -q it says nothing unless it fails: for cron. A partial backup counts
     neither as latest nor for retention.
 
-    Example: dbctl backup create --env production --prove -q
+    Example: dbctl backup create --env production --prove -q --metrics-file /var/lib/node_exporter/backup.prom
     """
     from dbctl.backup.make import make_backup
     from dbctl.backup.model import Request, Selection
@@ -92,7 +94,7 @@ def show(run: Invocation, backup: Reference = "latest", *, where: Where = None) 
     run.emit(found, views.details)
 
 
-@group.command("verify", emits="list")
+@group.command("verify", emits="list", unattended=True)
 async def verify(
     run: Invocation,
     backup: Reference = "latest",
@@ -121,7 +123,7 @@ async def verify(
     run.verdict(all(result.good for result in results))
 
 
-@group.command("status", emits="monitor")
+@group.command("status", emits="monitor", unattended=True)
 def status(
     run: Invocation,
     *,
@@ -155,7 +157,7 @@ def status(
     run.monitored(report.level.severity)
 
 
-@group.command("prune", emits="list", writes=True)
+@group.command("prune", emits="list", writes=True, unattended=True)
 async def prune(run: Invocation, *, where: Where = None) -> None:
     """Show which backups retention keeps and why; with --yes, remove the others.
 
@@ -175,3 +177,29 @@ async def prune(run: Invocation, *, where: Where = None) -> None:
         verdicts = [verdict for one in folders for verdict in await prune_backups(one, environment, settings)]
     run.say(views.outcome(verdicts))
     run.emit(verdicts, views.verdicts)
+
+
+@group.command("schedule")
+def schedule(
+    run: Invocation,
+    *,
+    cron: Annotated[bool, typer.Option("--cron", help="An entry for a crontab.")] = False,
+    systemd: Annotated[bool, typer.Option("--systemd", help="A service and its timer.")] = False,
+    k8s: Annotated[bool, typer.Option("--k8s", help="A CronJob for Kubernetes; needs --image.")] = False,
+    alert: Alert = "",
+    user: User = "",
+    image: Image = "",
+    into: Into = None,
+) -> None:
+    """Print what backs up the environment every night, proves it every week, and prunes.
+
+    The same as `dbctl schedule print SCHEDULER backup verify prune`.
+
+    Example: dbctl backup schedule --systemd --env production
+    """
+    from dbctl.cli.schedule_files import show
+
+    chosen = [name for name, wanted in (("cron", cron), ("systemd", systemd), ("k8s", k8s)) if wanted]
+    if len(chosen) != 1:
+        raise UsageError("give one of --cron, --systemd and --k8s")
+    show(run, chosen[0], ("backup", "verify", "prune"), into, alert=alert, user=user, image=image)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import typer
 
 from dbctl.cli.lazy import DefaultGroup, HelpfulCommand, HelpfulGroup
 from dbctl.cli.loop import run_coroutine
-from dbctl.cli.options import COMMON, EMITTING, WRITING, Common
+from dbctl.cli.options import COMMON, EMITTING, UNATTENDED, WRITING, Common
 from dbctl.cli.runtime import Invocation
 
 __all__ = ["Group", "Invocation", "leaf"]
@@ -36,18 +37,29 @@ class Group:
         self.app.callback()(shared_options)
 
     def command(
-        self, name: str, *, emits: Emits = "", writes: bool = False, passes: bool = False
+        self,
+        name: str,
+        *,
+        emits: Emits = "",
+        writes: bool = False,
+        unattended: bool = False,
+        passes: bool = False,
     ) -> Callable[[Function], Function]:
         """Register a command.
 
         ``emits`` gives it --format and -o (a ``list`` has more formats than a ``report``, ``findings`` those of
-        code reviews, a ``monitor`` those of Nagios and Prometheus, ``health`` JUnit's too), ``writes`` --yes and --confirm; ``passes`` takes unknown options as arguments, such as ``-1`` for a revision.
+        code reviews, a ``monitor`` those of Nagios and Prometheus, ``health`` JUnit's too), ``writes`` --yes and --confirm, ``unattended`` --ping and --metrics-file; ``passes`` takes unknown options as arguments, such as ``-1`` for a revision.
         """
 
         def register(function: Function) -> Function:
             context = {"ignore_unknown_options": True} if passes else None
             self.app.command(name, cls=HelpfulCommand, context_settings=context)(
-                _adapt(function, emits=emits, writes=writes)
+                _adapt(
+                    function,
+                    emits=emits,
+                    writes=writes,
+                    job=f"{self.app.info.name} {name}" if unattended else "",
+                )
             )
             return function
 
@@ -61,23 +73,35 @@ def leaf(function: Function, *, emits: Emits = "", writes: bool = False) -> type
     return app
 
 
-def _adapt(function: Function, *, emits: Emits, writes: bool) -> Function:
+def _adapt(function: Function, *, emits: Emits, writes: bool, job: str = "") -> Function:
     shared = [*COMMON, *EMITTING[emits], *(WRITING if writes else ())]
     names = {parameter.name for parameter in shared}
+    shared += UNATTENDED if job else []
 
     @wraps(function)
     def call(ctx: typer.Context, **given: Any) -> int:
         options = {name: given.pop(name) for name in list(given) if name in names}
         run = Invocation(Common.merge(ctx.obj, options))
-        outcome = function(run, **given)
-        if inspect.iscoroutine(outcome):
-            run_coroutine(outcome)
+        with _told(run, job, given):
+            outcome = function(run, **given)
+            if inspect.iscoroutine(outcome):
+                run_coroutine(outcome)
         return run.exit_code
 
     own = inspect.signature(function, eval_str=True).parameters.values()
     return _signed(
         call, [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own if p.name != "run"] + shared
     )
+
+
+def _told(run: Invocation, job: str, given: dict[str, Any]) -> AbstractContextManager[None]:
+    """Take out of ``given`` whom to tell how the command goes."""
+    ping, metrics_file = given.pop("ping", None), given.pop("metrics_file", None)
+    if not job or (ping is None and metrics_file is None):
+        return nullcontext()
+    from dbctl.cli.unattended import told
+
+    return told(run, job, ping, metrics_file)
 
 
 def _signed(call: Function, parameters: list[inspect.Parameter]) -> Function:

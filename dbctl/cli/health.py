@@ -57,7 +57,7 @@ Budget = Annotated[
 ]
 
 
-@group.command("run", emits="health")
+@group.command("run", emits="health", unattended=True)
 async def run_checks(
     run: Invocation,
     checks: Checks = None,

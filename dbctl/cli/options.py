@@ -142,6 +142,30 @@ EMITTING = {
     "health": [_option("format", Annotated[HealthFormat, _FORMAT], HealthFormat.TABLE), _OUTPUT],
     "findings": [_option("format", Annotated[FindingsFormat, _FORMAT], FindingsFormat.TABLE), _OUTPUT],
 }
+UNATTENDED = [
+    _option(
+        "ping",
+        Annotated[
+            str | None,
+            typer.Option(
+                "--ping",
+                metavar="URL",
+                envvar="DBCTL_PING",
+                show_envvar=False,
+                help="Tell this check of healthchecks.io or its like: URL/start, then URL or URL/fail. [DBCTL_PING]",
+            ),
+        ],
+        None,
+    ),
+    _option(
+        "metrics_file",
+        Annotated[
+            Path | None,
+            typer.Option("--metrics-file", help="Write how it ended there, for Prometheus' node_exporter."),
+        ],
+        None,
+    ),
+]
 WRITING = [
     _option(
         "yes", Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to what can be undone.")], False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import cached_property
@@ -44,6 +45,12 @@ class Invocation:
     def project_settings(self) -> Loaded:
         """The same for a command that needs no database: the defaults, where nobody wrote any."""
         return self._load(needs_database=False)
+
+    @property
+    def environment(self) -> str:
+        """Its name, as far as it is known: the settings may be what is wrong."""
+        loaded = self.__dict__.get("loaded") or self.__dict__.get("project_settings")
+        return loaded.environment if loaded else self.common.env or os.environ.get("DBCTL_ENV") or ""
 
     def _load(self, *, needs_database: bool) -> Loaded:
         from dbctl.settings import load_settings

@@ -21,7 +21,7 @@ from dbctl.settings.types import Section
 DEFAULT_ENVIRONMENT = "local"
 _PROCESS = "process environment"
 # Read by dbctl, but not keys of the settings.
-_OTHER_VARIABLES = {"DBCTL_ENV", "DBCTL_CONFIGS"}
+_OTHER_VARIABLES = {"DBCTL_ENV", "DBCTL_CONFIGS", "DBCTL_PING"}
 _LIBPQ_TARGETS = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGDATABASE")
 
 Tree = dict[str, Any]

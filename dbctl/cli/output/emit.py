@@ -28,7 +28,7 @@ _MODULES = {
 _OF_ROOMS = {"nagios", "prometheus", "junit"}
 
 
-def check_output(output: Path) -> None:
+def check_output(output: Path, *, option: str = "--output") -> None:
     """Raise UsageError, before any work is done, where a result could not be written."""
     folder, why = output.parent, ""
     if not os.access(folder, os.F_OK | os.X_OK):
@@ -39,7 +39,7 @@ def check_output(output: Path) -> None:
         why = "no permission"
     if why:
         raise UsageError(
-            f"can't write --output {str(output)!r}", why=why, hint="name a file in a folder of yours"
+            f"can't write {option} {str(output)!r}", why=why, hint="name a file in a folder of yours"
         )
 
 
@@ -53,7 +53,7 @@ def emit(result: Any, view: View, format_name: str, output: Path | None) -> None
         text = io.StringIO()
         _write(result, view, format_name, text, terminal=False)
         # What a collector of another user reads; numbers alone are nobody's secret.
-        _put(output, text.getvalue(), mode=0o644 if format_name == "prometheus" else 0o600)
+        put(output, text.getvalue(), mode=0o644 if format_name == "prometheus" else 0o600)
     except BrokenPipeError:
         raise OutputClosed from None
     except OSError as error:
@@ -77,7 +77,8 @@ def _module(result: Any, format_name: str) -> str:
     return _MODULES.get(format_name, "json")
 
 
-def _put(output: Path, text: str, *, mode: int) -> None:
+def put(output: Path, text: str, *, mode: int) -> None:
+    """Write the whole file, or leave the one that is there. Raises OSError."""
     in_place = output.exists() and not (output.is_file() and os.access(output.resolve().parent, os.W_OK))
     if in_place:
         # A device or a pipe, such as /dev/stdout, or a file in a folder where we may make no other.
