@@ -14,6 +14,7 @@ from dbctl.database import ConnInfo
 from dbctl.errors import UsageError
 from dbctl.health.look import Outside
 from dbctl.health.model import Report, Status
+from dbctl.health.registry import chosen
 from dbctl.health.run import Request, check_health
 from dbctl.postgres.scratch import scratch_server
 from tests.fixtures.database import execute, made_database, psycopg2_arguments
@@ -154,6 +155,14 @@ async def test_every_database_of_the_server_is_looked_at_and_one_that_refuses_is
     assert found[there.database, "primary_keys"].objects == ("public.t",)
     assert found[closed.database, "reachable"].status is Status.UNKNOWN
     assert (there.database, "version") not in found
+
+
+def test_the_most_urgent_is_looked_at_first_so_that_a_large_catalog_takes_time_from_itself_alone():
+    names = [one.name for one in chosen((), (), "nightly")]
+    assert names[:2] == ["reachable", "role"]
+    urgent = {"lock_waits", "idle_in_transaction", "wraparound", "connections", "durability"}
+    large = {"sequences", "superfluous_indexes", "bloated_tables", "primary_keys"}
+    assert max(map(names.index, urgent)) < min(map(names.index, large))
 
 
 async def test_what_there_was_no_time_for_is_unknown_and_says_so(conninfo):
