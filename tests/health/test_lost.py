@@ -64,11 +64,11 @@ async def test_one_checks_failure_is_its_own_and_says_what_would_help(conninfo, 
     reader = ConnInfo({**conninfo.keywords, "user": role}, "letters")
     names = ("a_denied", "b_slow", "c_absent", "d_fine", "e_bug")
     try:
-        _, found = await answers(reader, *names, health={"check_timeout": 0.3, "budget": 60})
+        _, found = await answers(reader, *names, health={"check_timeout": 2, "budget": 60})
     finally:
         execute(conninfo, f"DROP ROLE {role}")
     assert found["a_denied"].fix == f'GRANT SELECT ON "Odd one" TO "{role}"'
-    assert "0.3 s" in found["b_slow"].message
+    assert "2 s" in found["b_slow"].message
     assert "no_such_column" in found["c_absent"].message
     assert "KeyError" in found["e_bug"].message
     unknown = {name for name, one in found.items() if one.status is Status.UNKNOWN}
@@ -117,7 +117,7 @@ async def test_a_server_that_hangs_ends_the_run_and_not_the_other_way_round(conn
         pytest.skip("its processes are not of this machine")
     started = time.monotonic()
     try:
-        report, found = await answers(conninfo, "a_hangs", "b_after", health={"check_timeout": 0.5})
+        report, found = await answers(conninfo, "a_hangs", "b_after", health={"check_timeout": 2, "budget": 60})
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
