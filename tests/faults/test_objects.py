@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from dbctl.health.checks import sequences
 from dbctl.health.model import CheckResult, Status
 from tests.fixtures.database import execute
 from tests.fixtures.health import health
@@ -176,6 +177,15 @@ SILENT = {
 async def test_it_gives_no_alarm(conninfo, statements):
     inject(conninfo, statements)
     assert alarms(await health(conninfo, *OURS)) == set()
+
+
+async def test_of_many_sequences_those_that_can_end_are_read_first(empty_conninfo, monkeypatch):
+    execute(empty_conninfo, "CREATE TABLE big (id bigserial PRIMARY KEY)")
+    monkeypatch.setattr(sequences, "_OF_THE_TIME", 0)
+    found = (await health(empty_conninfo, "sequences"))["sequences"]
+    assert (found.status, "1 more are bigint throughout" in found.message) == (Status.OK, True)
+    execute(empty_conninfo, "CREATE TABLE small (id serial PRIMARY KEY)")
+    assert (await health(empty_conninfo, "sequences"))["sequences"].status is Status.UNKNOWN
 
 
 async def test_what_is_silenced_in_many_objects_is_counted_and_the_first_are_named(conninfo):

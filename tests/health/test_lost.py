@@ -117,7 +117,9 @@ async def test_a_server_that_hangs_ends_the_run_and_not_the_other_way_round(conn
         pytest.skip("its processes are not of this machine")
     started = time.monotonic()
     try:
-        report, found = await answers(conninfo, "a_hangs", "b_after", health={"check_timeout": 2, "budget": 60})
+        report, found = await answers(
+            conninfo, "a_hangs", "b_after", health={"check_timeout": 2, "budget": 60}
+        )
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
