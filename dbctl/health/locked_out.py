@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dbctl.health.look import Look
 from dbctl.health.samples import Row
-from dbctl.health.sessions import PREPARED, by_pid, chains, named, told
-from dbctl.health.words import lasting, some
+from dbctl.health.sessions import PREPARED, by_pid, chains, holders, named, told
+from dbctl.health.words import lasting
 
 # The system's own tables have the same numbers in every database, so that their names can be told from any.
 _CATALOG_LOCKS = """
@@ -30,8 +29,7 @@ class Holder:
 
 async def who_holds_slots(look: Look) -> Holder:
     """The roles and applications with the most connections."""
-    held = Counter(_owner(row) for row in await look.activity() if row["datname"])
-    return Holder("held by " + some([f"{who} ({count})" for who, count in held.most_common()]))
+    return Holder(f"held by {holders(await look.activity())}")
 
 
 async def who_holds_catalog(look: Look, database: str) -> Holder:
@@ -60,7 +58,3 @@ async def _roots(look: Look, locks: Sequence[Row]) -> list[int]:
     queued = [chain.root for chain in await chains(look) if waiting & set(chain.waiting)]
     # Who has the lock may itself wait for somebody, who is the one to end then.
     return queued or held
-
-
-def _owner(row: Row) -> str:
-    return f"{row['usename'] or 'a role we may not see'} as {row['application_name'] or 'no application'}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dbctl.health.samples import Row
+from dbctl.health.words import some
 from dbctl.postgres.masking import mask_literals
 
 if TYPE_CHECKING:
@@ -79,6 +80,16 @@ def _chain(root: int, rows: list[Row]) -> Chain:
         min((row["since"] for row in rows if row["since"]), default=None),
         tuple(sorted({row["object"] for row in rows})),
     )
+
+
+def holders(activity: Iterable[Row]) -> str:
+    """The roles and applications with the most connections: ``app as shop (24), app as mail (3)``."""
+    held = Counter(
+        f"{row['usename'] or 'a role we may not see'} as {row['application_name'] or 'no application'}"
+        for row in activity
+        if row["datname"]
+    )
+    return some([f"{who} ({count})" for who, count in held.most_common()])
 
 
 def named(row: Row) -> str:

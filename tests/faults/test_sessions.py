@@ -196,6 +196,7 @@ async def test_connections_that_run_out_are_found_before_they_have(here):
             stack.enter_context(session(here))
         found = await found_in(here, "connections", budget=5)
         assert found.status is Status.CRITICAL
+        assert "most by postgres as shop (24)" in found.message
     assert (await health(here, "connections"))["connections"].status is Status.OK
 
 

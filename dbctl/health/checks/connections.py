@@ -6,6 +6,7 @@ from dbctl.health.look import Look
 from dbctl.health.model import CheckResult, Findings, Item, Status
 from dbctl.health.registry import check
 from dbctl.health.results import critical, findings, judged, not_enough_data, ok, skipped
+from dbctl.health.sessions import holders
 
 # Every login role may read it: of others' sessions pg_stat_activity hides the type from roles without
 # pg_read_all_stats, while numbackends counts everybody.
@@ -41,12 +42,15 @@ async def connections(look: Look) -> CheckResult:
     """
     slots, settings = await look.one(_SLOTS), look.settings
     share = slots["backends"] / slots["usable"]
+    taken = f"{slots['backends']} of {slots['usable']} usable connections are taken ({share:.0%})"
+    if share >= settings.connections_warning:
+        taken += f", most by {holders(await look.activity())}"
     return judged(
         round(share, 4),
-        f"{slots['backends']} of {slots['usable']} usable connections are taken ({share:.0%})",
+        taken,
         warning=settings.connections_warning,
         critical=settings.connections_critical,
-        fix="see who holds them in pg_stat_activity; lower pool.size or add a pooler",
+        fix="`dbctl pool` tells whether they leak or are too few; lower pool.size or add a pooler",
     )
 
 
