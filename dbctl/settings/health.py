@@ -41,6 +41,9 @@ class ServerSettings(Section):
     clock_warning: Seconds = Field(2, description="between the server's clock and ours")
     clock_critical: Seconds = 30
     crash_seconds: Seconds = Field(86_400, description="how long a crash is spoken of")
+    minor_seconds: Seconds = Field(
+        30 * 86_400, description="how long a minor release may wait to be installed"
+    )
     limit_warning: Share = Field(0.8, description="of a role's or database's own CONNECTION LIMIT")
     rollback_warning: Share = Field(0.2, description="of the transactions between two samples")
 
@@ -87,6 +90,24 @@ class CacheSettings(Section):
         10_000, ge=1, description="blocks read per second, below which the ratio says nothing"
     )
     temp_warning: Bytes = Field(10 << 20, description="bytes of temporary files a second")
+
+
+class MemorySettings(Section):
+    """When settings of memory are worth a finding."""
+
+    large: Bytes = Field(8 << 30, description="tables, or all of work_mem, below which any setting is well")
+    work_factor: float = Field(
+        16, gt=0, description="times shared_buffers that all sessions' work_mem may be"
+    )
+
+
+class PartitionSettings(Section):
+    """Partitions by time."""
+
+    ahead: Seconds = Field(7 * 86_400, description="how long before the last one ends the next must be there")
+    retired: Seconds = Field(
+        30 * 86_400, description="since when the last one ended, so that nobody is taken to write"
+    )
 
 
 class QuerySettings(Section):
@@ -164,6 +185,8 @@ class HealthSettings(Section):
     indexes: IndexSettings = IndexSettings()
     bloat: BloatSettings = BloatSettings()
     cache: CacheSettings = CacheSettings()
+    memory: MemorySettings = MemorySettings()
+    partitions: PartitionSettings = PartitionSettings()
     queries: QuerySettings = QuerySettings()
     replication: ReplicationSettings = ReplicationSettings()
     slots: SlotSettings = SlotSettings()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import date
+from collections.abc import Iterator
+from datetime import date, timedelta
 
 from dbctl.health.look import Look
 from dbctl.health.model import CheckResult
 from dbctl.health.registry import check
-from dbctl.health.results import critical, judged, ok, unknown, warning
+from dbctl.health.results import critical, judged, ok, skipped, unknown, warning
 from dbctl.health.words import lasting
 
 # The day of each major version's last release (postgresql.org/support/versioning).
@@ -21,6 +22,13 @@ _LAST_FIXES = {
     18: date(2030, 11, 14),
 }
 _MAJOR = 10000
+_THURSDAY = 3
+# The newest minor release of each major version on a day. Every branch that is alive has had one since on the second
+# Thursday of each of these months, and more out of turn: so there are at least as many as have gone by.
+_NEWEST_ON = date(2026, 11, 12)
+_ONE_BEFORE = date(2026, 8, 13)
+_NEWEST = {13: 23, 14: 25, 15: 20, 16: 16, 17: 12, 18: 6}
+_RELEASE_MONTHS = (2, 5, 8, 11)
 # After a crash the postmaster, which lives on, starts its helpers anew.
 _CRASHED_SECONDS = 5
 _HELPERS = """
@@ -72,6 +80,44 @@ async def version(look: Look) -> CheckResult:
         return ok(name, look.server.version)
     fix = "plan an upgrade to a supported major version"
     return warning(f"{name} gets no fixes any more, since {last}", look.server.version, fix=fix)
+
+
+@check(profiles=(), reads=("server_version_num",))
+async def minor_version(look: Look) -> CheckResult:
+    """Whether fixes have been out for a while that this server lacks: a minor release mends what loses data or lets in.
+
+    By PostgreSQL's own schedule, so that what dbctl knew when it was made grows no older; never too high a number.
+    """
+    major, minor = divmod(look.version, _MAJOR)
+    grace = timedelta(seconds=look.settings.server.minor_seconds)
+    newest = newest_minor(major, look.now.date() - grace)
+    name = f"PostgreSQL {look.server.version}"
+    if newest is None:
+        return skipped(f"{name} is newer than what dbctl knows of")
+    if minor >= newest:
+        return ok(f"{name} has the fixes that are older than {lasting(grace.total_seconds())}", minor)
+    fix = f"install {major}.{newest} or newer and restart: no dump, no upgrade of data"
+    return warning(f"{name} lacks the fixes of {major}.{newest}", minor, warning=newest, fix=fix)
+
+
+def newest_minor(major: int, day: date) -> int | None:
+    """The least that the newest minor release of a major version was on a day; None of one that is not known."""
+    if major not in _NEWEST:
+        return None
+    if day < _NEWEST_ON:
+        # Of those before, only the last scheduled one is known by its day.
+        return _NEWEST[major] - 1 if day >= _ONE_BEFORE else 0
+    years = range(_NEWEST_ON.year, day.year + 1)
+    until = min(day, _LAST_FIXES[major])
+    return _NEWEST[major] + sum(_NEWEST_ON < one <= until for year in years for one in _releases(year))
+
+
+def _releases(year: int) -> Iterator[date]:
+    """The days of its scheduled minor releases."""
+    for month in _RELEASE_MONTHS:
+        # The second Thursday is the one from the 8th to the 14th.
+        week = (date(year, month, number) for number in range(8, 15))
+        yield next(day for day in week if day.weekday() == _THURSDAY)
 
 
 @check(reads=("pg_stat_activity.backend_start", "pg_postmaster_start_time()"), needs="pg_read_all_stats")

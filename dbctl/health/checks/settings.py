@@ -1,12 +1,12 @@
-"""The server's settings: those that put data at risk, or wait for somebody."""
+"""The server's settings: those that put data at risk, wait for somebody, or were changed."""
 
 from __future__ import annotations
 
 from dbctl.health.look import Look
 from dbctl.health.model import CheckResult, Findings, Item, Status
 from dbctl.health.registry import check
-from dbctl.health.results import findings, ok
-from dbctl.health.words import some
+from dbctl.health.results import findings, not_enough_data, ok
+from dbctl.health.words import lasting, sized, some
 
 # What a crash of the machine does to the data while it is off.
 _DURABILITY = {
@@ -28,6 +28,20 @@ SELECT f.sourcefile AS file, f.sourceline AS line, coalesce(f.name, '') AS name,
  WHERE f.error IS NOT NULL
    AND NOT EXISTS (SELECT FROM pg_settings AS s WHERE s.name = lower(f.name) AND s.pending_restart)
  ORDER BY 1, 2
+"""
+
+_DEFAULT_BUFFERS = 128 << 20
+# As they are for everybody: what a session has set for itself, such as ours, is no change.
+_VALUES = """
+SELECT name, hashtext(setting) AS checksum FROM pg_settings
+ WHERE context <> 'internal' AND source NOT IN ('client', 'session', 'interactive', 'override')
+"""
+_MEMORY = """
+SELECT (SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'shared_buffers') AS shared_buffers,
+       (SELECT setting::bigint * 8192 FROM pg_settings WHERE name = 'effective_cache_size') AS cache,
+       (SELECT reset_val::bigint * 1024 FROM pg_settings WHERE name = 'work_mem') AS work_mem,
+       current_setting('max_connections')::bigint AS connections,
+       (SELECT coalesce(sum(relpages::bigint), 0) * current_setting('block_size')::bigint FROM pg_class)::bigint AS tables
 """
 
 
@@ -97,3 +111,62 @@ async def configuration_files(look: Look) -> CheckResult | Findings:
         ("error in the settings' files", "errors in the settings' files"),
         otherwise=ok("the files are well"),
     )
+
+
+@check(profiles=(), reads=("pg_settings",), delta=True)
+async def settings_changed(look: Look) -> CheckResult | Findings:
+    """Settings that were changed since an earlier run: what behaves otherwise since yesterday often begins with one.
+
+    Kept of each is a checksum, in a file (--state): a setting may hold a password.
+    """
+    moved = await look.change(_VALUES, ("name",))
+    if moved is None:
+        return not_enough_data("a change needs an earlier run to compare with")
+    items = [
+        Item(
+            one.now["name"],
+            Status.WARNING,
+            f"within {lasting(one.seconds)}",
+            fix=f"pg_settings tells the value, file and line of {one.now['name']}",
+        )
+        for one in moved
+        if one.now["checksum"] != one.before["checksum"]
+    ]
+    return findings(
+        items, ("setting was changed", "settings were changed"), otherwise=ok("no setting was changed", 0)
+    )
+
+
+@check(profiles=(), reads=("shared_buffers", "work_mem", "effective_cache_size", "pg_class.relpages"))
+async def memory(look: Look) -> Findings:
+    """Settings of memory that contradict each other, or were never set though the database is large.
+
+    How much memory the machine has, SQL does not tell: a quarter of it is taken to be shared_buffers.
+    """
+    sizes = await look.one(_MEMORY)
+    shared, limits = sizes["shared_buffers"], look.settings.memory
+    at_once = sizes["work_mem"] * sizes["connections"]
+    items = [
+        Item("shared_buffers", Status.WARNING, note, fix=fix)
+        for note, fix in _buffers(shared, sizes["tables"], limits.large)
+    ]
+    if at_once > max(limits.large, limits.work_factor * shared):
+        note = f"{sized(sizes['work_mem'])} in each of {sizes['connections']} sessions are {sized(at_once)}, and a sort takes as much again"
+        fix = "ALTER SYSTEM SET work_mem to less, and ALTER ROLE … SET work_mem for the few who sort much"
+        items.append(Item("work_mem", Status.WARNING, note, fix=fix))
+    if sizes["cache"] < shared:
+        note = f"{sized(sizes['cache'])}, less than shared_buffers: plans shun indexes"
+        fix = "ALTER SYSTEM SET effective_cache_size to three quarters of the machine's memory; SELECT pg_reload_conf()"
+        items.append(Item("effective_cache_size", Status.WARNING, note, fix=fix))
+    return findings(
+        items,
+        ("setting of memory does not fit", "settings of memory do not fit"),
+        otherwise=ok(f"shared_buffers is {sized(shared)}, and the other settings of memory fit to it"),
+    )
+
+
+def _buffers(shared: int, tables: int, large: int) -> list[tuple[str, str]]:
+    if shared > _DEFAULT_BUFFERS or tables < large:
+        return []
+    fix = "ALTER SYSTEM SET shared_buffers to a quarter of the machine's memory, and restart"
+    return [(f"{sized(shared)}, as it comes, for tables of {sized(tables)}", fix)]
