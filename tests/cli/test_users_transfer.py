@@ -125,3 +125,14 @@ def test_the_same_file_in_batches_is_told_to_be_in_already(dbctl, people):
     assert dbctl("users", "import", str(people), "--batch", "1").code == 0
     again = dbctl("users", "import", str(people), "--batch", "1")
     assert (again.code, "imported already" in again.stderr) == (3, True)
+
+
+def test_a_disk_that_is_full_of_rejected_rows_is_named_and_nothing_is_imported(dbctl, tmp_path):
+    file = tmp_path / "people.csv"
+    file.write_text(PEOPLE + "bad name,x,\n" * 10_000)
+    # Every write to it says that the disk is full.
+    full = tmp_path / "full.csv"
+    full.symlink_to("/dev/full")
+    result = dbctl("users", "import", str(file), "--rejects", str(full))
+    assert (result.code, f"can't write {full}" in result.stderr) == (6, True), result.stderr
+    assert dbctl("users", "count").stdout == "0\n"

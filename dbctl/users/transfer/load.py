@@ -66,6 +66,7 @@ async def import_users(
         async with database.session() as session:
             done = await _take(session, source, wishes, source.all())
             _must_be_taken(done, wishes)
+            rejects.settle()
     except Untaken as untaken:
         return untaken.imported
     return done

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
@@ -34,12 +34,13 @@ class Rejects:
         self.first: list[Rejected] = []
 
     def add(self, one: Rejected) -> None:
-        """Write one down."""
+        """Write one down. Raises Failed where the disk is full."""
         self.count += 1
         if len(self.first) < self.shown:
             self.first.append(one)
         if self._stream is not None:
-            self._write({_LINE: one.line, _FIELD: one.field, _WHY: one.why, **one.cells})
+            with _written(self._stream):
+                self._write({_LINE: one.line, _FIELD: one.field, _WHY: one.why, **one.cells})
 
     def trim(self, lines: int) -> None:
         """Take out what an earlier run wrote of rows behind ``lines``: they come again."""
@@ -52,10 +53,11 @@ class Rejects:
             self._write(entry)
 
     def settle(self) -> None:
-        """What was added is on the disk."""
+        """What was added is on the disk. Raises Failed where it is full."""
         if self._stream is not None:
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
+            with _written(self._stream):
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
 
     def _write(self, entry: dict[str, object]) -> None:
         stream = cast("TextIO", self._stream)
@@ -79,13 +81,30 @@ def open_rejects(path: Path | None, *, keep: bool) -> Iterator[Rejects]:
     format_ = format_of(path.name, None, option="a name that ends in")
     flags = os.O_RDWR | os.O_CREAT | (0 if keep else os.O_TRUNC)
     try:
-        stream = os.fdopen(
-            os.open(path, flags, 0o600), "r+", encoding="utf-8", errors="backslashreplace", newline=""
+        stream = open(  # noqa: SIM115 - closed below; a Path's takes no opener
+            path,
+            "r+",
+            encoding="utf-8",
+            errors="backslashreplace",
+            newline="",
+            opener=lambda name, _: os.open(name, flags, 0o600),
         )
     except OSError as error:
         raise Failed(f"can't write {path}", why=error.strerror or str(error)) from error
-    with stream:
+    try:
         yield Rejects(stream, format_)
+    finally:
+        # What counts is settled; of a full disk, closing complains again.
+        with suppress(OSError):
+            stream.close()
+
+
+@contextmanager
+def _written(stream: TextIO) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Failed(f"can't write {stream.name}", why=error.strerror or str(error)) from error
 
 
 def _entries(stream: TextIO, format_: Format) -> Iterator[dict[str, object]]:
