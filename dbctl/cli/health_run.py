@@ -8,7 +8,7 @@ from dbctl.cli.command import Invocation
 from dbctl.cli.facts import outside
 from dbctl.cli.storage import seconds_of
 from dbctl.health.model import Status
-from dbctl.health.run import Request, check_health
+from dbctl.health.run import Request, check_health, open_for_health
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,13 +71,15 @@ async def watch_health(run: Invocation, request: Request, interval: str) -> None
     target, samples = await run.target(), Samples()
     facts = outside(run, target)
 
-    async def look() -> Blocks:
-        report = await check_health(target, facts, request, samples)
-        samples.turn()
-        return [*view.report(report)]
-
     seconds = seconds_of("--interval", interval, 0)
-    await watch(look, title=f"dbctl health   {target}", interval_seconds=seconds)
+    async with open_for_health(target) as kept:
+
+        async def look() -> Blocks:
+            report = await check_health(target, facts, request, samples, kept=kept)
+            samples.turn()
+            return [*view.report(report)]
+
+        await watch(look, title=f"dbctl health   {target}", interval_seconds=seconds)
 
 
 async def serve_health(run: Invocation, address: str) -> None:

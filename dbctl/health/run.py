@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,11 +86,12 @@ async def check_health(
     samples: Samples | None = None,
     *,
     reserve: Target | None = None,
+    kept: Database | None = None,
 ) -> Report:
     """Ask the database how it is, in no more than ``health.budget``.
 
-    A database that can't be reached gives a report too, with ``reached`` false. ``samples`` are those of the run before,
-    for who runs again and again; ``reserve`` is another role's way in, tried where no slot is free, to say who holds
+    A database that can't be reached gives a report too, with ``reached`` false. ``samples`` are those of the run before
+    and ``kept`` what ``open_for_health`` gave, for who runs again and again; ``reserve`` is another role's way in, tried where no slot is free, to say who holds
     them. Raises UsageError for a check that there is not, and for files that are none of ours.
     """
     request = request or Request()
@@ -100,7 +101,14 @@ async def check_health(
     silence = Silence(settings.health.ignore, baseline, datetime.now(UTC).date())
     started = time.monotonic()
     run = _Run(
-        target, outside, request, settings, silence, samples or Samples(), started + settings.health.budget
+        target,
+        outside,
+        request,
+        settings,
+        silence,
+        samples or Samples(),
+        started + settings.health.budget,
+        kept,
     )
     found = await run.first(checks, reserve)
     if request.all_databases:
@@ -108,6 +116,22 @@ async def check_health(
         for name in found.databases:
             await run.another(name, here, found)
     return _report(target, found, time.monotonic() - started)
+
+
+def open_for_health(
+    target: Target, connect_seconds: float | None = None
+) -> AbstractAsyncContextManager[Database]:
+    """The database, with the limits of a look at it."""
+    settings = target.settings.settings
+    patience = settings.database.connect_timeout if connect_seconds is None else connect_seconds
+    # The round itself cuts off what the server does not: a driver's error of its own would end the run.
+    return target.open(
+        application_name=APPLICATION_NAME,
+        connect_timeout=patience,
+        statement_timeout=settings.health.check_timeout,
+        lock_timeout=settings.health.lock_timeout,
+        command_timeout=0,
+    )
 
 
 @dataclass(slots=True)
@@ -119,6 +143,7 @@ class _Run:
     silence: Silence
     samples: Samples
     deadline: float
+    kept: Database | None
 
     async def first(self, checks: Sequence[Check], reserve: Target | None, *, again: bool = True) -> _Found:
         """The checks on the environment's own database; ``again``: once more where a lock was in the way, and is gone."""
@@ -168,18 +193,12 @@ class _Run:
     async def _round(
         self, target: Target, checks: Sequence[Check], found: _Found, after: _After | None = None
     ) -> None:
-        health = self.settings.health
         left = max(self.deadline - time.monotonic(), _LEAST_SECONDS)
         patience = min(self.settings.database.connect_timeout or left, left)
-        # The round itself cuts off what the server does not: a driver's error of its own would end the run.
-        limits = {
-            "statement_timeout": health.check_timeout,
-            "lock_timeout": health.lock_timeout,
-            "command_timeout": 0,
-        }
         async with AsyncExitStack() as stack:
-            opened = target.open(application_name=APPLICATION_NAME, connect_timeout=patience, **limits)
-            database = await stack.enter_async_context(opened)
+            database = self.kept if target is self.target else None
+            if database is None:
+                database = await stack.enter_async_context(open_for_health(target, patience))
             connection = await _let_in(stack, database, patience)
             round_ = Round(connection, self.settings, self.outside, self.samples, self.silence, self.deadline)
             if self.request.sample_seconds:

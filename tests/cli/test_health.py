@@ -141,6 +141,32 @@ def test_watch_goes_on_while_the_server_is_away_and_leaves_the_terminal_clean(db
     assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l") >= 0
 
 
+def test_watch_keeps_its_connection_and_makes_another_where_it_is_cut_off(dbctl_process, conninfo):
+    ours = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'dbctl health'"
+    with dbctl_process.start("health", "reachable", "--watch", "--interval", "0.1s", env=QUIET) as process:
+        looks(process, 3)
+        [(pid,)] = execute(conninfo, ours)
+        looks(process, 5)
+        assert execute(conninfo, ours) == [(pid,)]
+        execute(conninfo, f"SELECT pg_terminate_backend({pid})")
+        looks(process, 5)
+        [(another,)] = execute(conninfo, ours)
+        assert another != pid
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
+def looks(process, count: int) -> str:
+    """What was printed when it looked so often."""
+    seen = ""
+    while count:
+        line = process.stdout.readline()
+        count -= line.startswith("dbctl health")
+        seen += line
+    return seen
+
+
 def test_nagios_takes_no_mistake_of_ours_for_a_critical_database(dbctl):
     for words in (("no_such_check",), ("--no-such-option",), ("-e", "nowhere")):
         result = dbctl("health", *words, "--format", "nagios")
