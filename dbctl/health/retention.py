@@ -59,7 +59,7 @@ async def slots(look: Look) -> Sequence[Row]:
 
 async def keepers(look: Look) -> list[Keeper]:
     """Who keeps any of the log, the most first. What waits to be archived has no size that each role may see."""
-    found = [_slot(row, look.now) for row in await slots(look) if row["kept_bytes"]]
+    found = [keeper(row, look.now) for row in await slots(look) if row["kept_bytes"]]
     if await archives(look):
         archiver = await look.one(ARCHIVER)
         if archiver["failing"]:
@@ -84,6 +84,13 @@ async def limit_bytes(look: Look) -> int | None:
     return min(limits, default=None)
 
 
+async def too_much(look: Look) -> list[Row]:
+    """The slots that keep more of the log than is well, the one that keeps the most first."""
+    limits, limit = look.settings.slots, await limit_bytes(look)
+    well = limits.bytes_warning if limit is None else limit * limits.share_warning
+    return [row for row in await slots(look) if row["keeps"] and row["kept_bytes"] >= well]
+
+
 async def megabytes(look: Look, name: str) -> int:
     """A setting whose unit is MB, in bytes."""
     return int((await look.configured())[name]["setting"]) * _MB
@@ -104,6 +111,7 @@ def releasing(row: Row) -> str:
     return f"start what uses it, else: {row['dropping']}"
 
 
-def _slot(row: Row, now: datetime) -> Keeper:
+def keeper(row: Row, now: datetime) -> Keeper:
+    """A slot as somebody who keeps the log."""
     note = f"{used_by(row, now)}, keeps {sized(row['kept_bytes'])} of WAL"
     return Keeper(f"slot {row['name']}", note, row["kept_bytes"], row["inactive_since"], releasing(row))

@@ -49,7 +49,7 @@ _OURS = "SELECT count(*) AS number FROM pg_subscription_rel"
     reads=("pg_subscription.subenabled", "pg_stat_subscription"),
     where="primary",
 )
-async def subscriptions(look: Look) -> Findings | CheckResult:
+async def subscription_workers(look: Look) -> Findings | CheckResult:
     """Subscriptions that are switched off, whose worker does not run, or that took nothing from the publisher for long.
 
     A worker that meets an error ends, and begins again five seconds later, for ever; one that waits for a lock takes nothing.

@@ -19,19 +19,23 @@ SELECT gid, quote_literal(gid) AS quoted, database::text AS database, prepared, 
  ORDER BY prepared
 """
 # All that keeps VACUUM from removing dead rows, each with the command that ends it. A standby with
-# hot_standby_feedback holds it by its slot or, without one, by its walsender.
+# hot_standby_feedback holds it by its slot or, without one, by its walsender; a logical slot only rows of the catalogs.
 _HOLDERS = """
 SELECT * FROM (
-    SELECT CASE WHEN a.backend_type = 'walsender' THEN 'a standby (hot_standby_feedback)'
+    SELECT CASE WHEN a.backend_type = 'walsender' THEN 'standby ' || a.application_name || ' (hot_standby_feedback)'
                 ELSE 'session ' || a.pid || coalesce(' of ' || nullif(a.application_name, ''), '') END AS holder,
            greatest(age(a.backend_xmin), age(a.backend_xid))::bigint AS transactions, a.xact_start AS since,
-           CASE WHEN a.backend_type = 'walsender' THEN 'end the long query on the standby'
+           CASE WHEN a.backend_type = 'walsender' THEN 'on ' || a.application_name || ': `dbctl health transactions`'
                 ELSE 'SELECT pg_terminate_backend(' || a.pid || ')' END AS fix
       FROM pg_stat_activity AS a
      WHERE a.pid <> pg_backend_pid() AND coalesce(a.backend_type, '') <> 'autovacuum worker'
     UNION ALL
-    SELECT 'slot ' || quote_ident(slot_name), greatest(age(xmin), age(catalog_xmin))::bigint, NULL,
-           'SELECT pg_drop_replication_slot(' || quote_literal(slot_name) || ')'
+    SELECT 'slot ' || quote_ident(slot_name)
+             || CASE WHEN xmin IS NULL THEN ' (rows of the catalogs)' ELSE ' (hot_standby_feedback)' END,
+           greatest(age(xmin), age(catalog_xmin))::bigint, NULL,
+           CASE WHEN NOT active THEN 'SELECT pg_drop_replication_slot(' || quote_literal(slot_name) || ')'
+                WHEN xmin IS NULL THEN '`dbctl health standby_lag` says how far behind its subscriber is'
+                ELSE 'on the standby at slot ' || quote_ident(slot_name) || ': `dbctl health transactions`' END
       FROM pg_replication_slots
     UNION ALL
     SELECT 'prepared transaction ' || quote_literal(gid), age(transaction)::bigint, prepared,
