@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dbctl.errors import DbctlError, SettingsError
 from dbctl.health.look import Outside
-from dbctl.health.model import BackupFacts, MigrationFacts, Status
+from dbctl.health.model import BackupFacts, DriftFacts, MigrationFacts, Status
 from dbctl.migrate.model import Revision
 
 if TYPE_CHECKING:
@@ -34,6 +34,21 @@ def migration_facts(loaded: Loaded) -> MigrationFacts:
     except SettingsError as error:
         return MigrationFacts(None, str(error))
     return MigrationFacts(graph, maker=lambda name: _last_with(graph.revisions, name))
+
+
+async def drift_facts(run: Invocation) -> DriftFacts | None:
+    """What the database has otherwise than its revisions make it, on a scratch server; None where there are none."""
+    from dbctl.cli.migrate_verify import find_drift
+
+    if not run.loaded.path(run.loaded.settings.migrate.config).exists():
+        return None
+    try:
+        found = await find_drift(run)
+    except DbctlError as error:
+        return DriftFacts(problem=str(error))
+    if found.unknown:
+        return DriftFacts(problem="; ".join(found.notes))
+    return DriftFacts(tuple(dict.fromkeys(f"{one.kind} {one.name}" for one in found.drift)))
 
 
 def backup_facts(run: Invocation, target: Target) -> BackupFacts:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dbctl.cli.command import Invocation
-from dbctl.cli.facts import outside
+from dbctl.cli.facts import drift_facts, outside
 from dbctl.cli.storage import seconds_of
 from dbctl.health.model import Status
-from dbctl.health.run import Request, check_health, open_for_health
+from dbctl.health.run import Request, check_health, open_for_health, wants
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,10 @@ async def show_health(run: Invocation, request: Request, fail_on: str) -> None:
     target = await run.target()
     # Past a pooler, and often as another role.
     reserve = await run.target(direct=True) if run.loaded.settings.database.direct_url else None
-    report = await check_health(target, outside(run, target), request, reserve=reserve)
+    facts = outside(run, target)
+    if wants(request, run.loaded.settings.health, "drift"):
+        facts = replace(facts, drift=await drift_facts(run))
+    report = await check_health(target, facts, request, reserve=reserve)
     run.emit(report, view.full if request.names or run.common.verbose else view.report)
     for note in report.notes:
         run.say(f"note: {note}")

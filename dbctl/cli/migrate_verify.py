@@ -122,6 +122,15 @@ async def check(
     run.verdict(found.is_clean)
 
 
+async def find_drift(run: Invocation) -> Check:
+    """What ``check`` finds with its defaults, without a word; raises what it raises."""
+    from dbctl.migrate.verify.check import check_target
+
+    request = _request(run, (False, None, False, False), None, None)
+    async with open_site(run, read_project(run, None, "alembic", None)) as site:
+        return await check_target(site, request, lambda _: None)
+
+
 async def _target(run: Invocation, project: Project, request: Request, baseline: Path | None) -> Check:
     """What the environment's database has otherwise than its revisions make it."""
     from dbctl.migrate.verify.check import check_target

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dbctl.health.model import BackupFacts, MigrationFacts
+from dbctl.health.model import BackupFacts, DriftFacts, MigrationFacts
 from dbctl.health.samples import Moved, Row, Sample, Samples
 from dbctl.postgres.identifiers import quote_identifier
 
@@ -88,10 +88,14 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What is known beside the server, each read only if a check asks for it: no room imports another."""
+    """What is known beside the server, each read only if a check asks for it: no room imports another.
+
+    ``drift`` takes longer than any check may, and was found out before; None: nobody asked.
+    """
 
     migrations: Callable[[], MigrationFacts] = lambda: MigrationFacts(None)
     backups: Callable[[], BackupFacts | None] = lambda: None
+    drift: DriftFacts | None = None
 
 
 async def _nothing() -> None:

@@ -171,6 +171,14 @@ class MigrationFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class DriftFacts:
+    """What the database has otherwise than its revisions make it, by name; ``problem``: why nobody could compare."""
+
+    objects: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BackupFacts:
     """The newest good backup of the database, as the storage tells. Seconds; None: there is none.
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from dbctl.database import Database, Target
-    from dbctl.settings import Settings
+    from dbctl.settings import HealthSettings, Settings
 
 _After = Callable[[Look], Awaitable[None]]
 
@@ -79,6 +79,15 @@ class _Found:
     reached: bool = True
 
 
+def wants(request: Request, settings: HealthSettings, name: str) -> bool:
+    """Whether the check is one of those that the request asks for. Raises UsageError for a name that none has."""
+    return name in {one.name for one in _chosen(request, settings)}
+
+
+def _chosen(request: Request, settings: HealthSettings) -> list[Check]:
+    return chosen(request.names, (*settings.skip, *request.skip), request.profile)
+
+
 async def check_health(
     target: Target,
     outside: Outside,
@@ -96,7 +105,7 @@ async def check_health(
     """
     request = request or Request()
     settings = _within(target.settings.settings, request)
-    checks = chosen(request.names, (*settings.health.skip, *request.skip), request.profile)
+    checks = _chosen(request, settings.health)
     baseline = read_baseline(request.baseline) if request.baseline else {}
     silence = Silence(settings.health.ignore, baseline, datetime.now(UTC).date())
     started = time.monotonic()

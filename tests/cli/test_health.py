@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from dbctl.database import ConnInfo
@@ -173,3 +174,24 @@ def test_nagios_takes_no_mistake_of_ours_for_a_critical_database(dbctl):
         assert result.code == 3, words
         assert result.stdout.startswith("UNKNOWN - ")
         assert result.stdout.count("\n") == 1
+
+
+def test_what_somebody_changed_by_hand_is_found_by_name_of_the_check_and_by_night(dbctl, conninfo):
+    def drift() -> dict[str, Any]:
+        found: dict[str, Any]
+        (found,) = dbctl("health", "drift", "--format", "json").json()["checks"]
+        return found
+
+    assert drift()["status"] == "OK"
+    execute(conninfo, "ALTER TABLE users ADD COLUMN by_hand int", "CREATE TABLE also (id int PRIMARY KEY)")
+    found = drift()
+    assert found["status"] == "WARNING"
+    assert "column public.users.by_hand" in found["objects"]
+    assert "table public.also" in found["objects"]
+    assert "dbctl migrate check" in found["fix"]
+    (dbctl.project / "alembic.ini").unlink()
+    assert drift()["status"] == "SKIPPED"
+    (listed,) = (
+        one for one in dbctl("health", "checks", "--format", "json").json() if one["check"] == "drift"
+    )
+    assert listed["profiles"] == ["nightly"]

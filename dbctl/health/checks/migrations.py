@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dbctl.health.look import Look
-from dbctl.health.model import CheckResult, MigrationFacts, Revisions
+from dbctl.health.model import CheckResult, Findings, Item, MigrationFacts, Revisions, Status
 from dbctl.health.registry import check
-from dbctl.health.results import critical, ok, skipped, unknown, warning
+from dbctl.health.results import critical, findings, ok, skipped, unknown, warning
 from dbctl.postgres.alembic_version import of_project, read_versions
 
 
@@ -24,6 +24,29 @@ async def migrations(look: Look) -> CheckResult:
         return unknown(f"may not read {unreadable[0]}", grant=grant)
     return _compare(
         sorted({revision for table in tables for revision in table.revisions or ()}), facts.revisions
+    )
+
+
+@check(profiles=(), reads=("the catalog", "the revision files, run on a scratch server"), scope="database")
+async def drift(look: Look) -> CheckResult | Findings:
+    """What somebody changed by hand: whatever the database has otherwise than its own revisions make it.
+
+    The next revision may fail on it, and what is built from the revisions (tests, a new environment) lacks it. They are
+    run on a throw-away server, once, which takes its time, beside the budget: by night, or when asked for by name.
+    """
+    facts = look.outside.drift
+    if facts is None:
+        return skipped("nobody compared: this is no Alembic project")
+    if facts.problem:
+        return unknown(facts.problem, fix="`dbctl migrate check` says more")
+    items = [
+        Item(name, Status.WARNING, fix="`dbctl migrate check` shows both sides as SQL: write a revision")
+        for name in facts.objects
+    ]
+    return findings(
+        items,
+        ("thing is not as the migrations make it", "things are not as the migrations make them"),
+        otherwise=ok("all is as the migrations make it", 0),
     )
 
 
