@@ -37,7 +37,7 @@ def answer_of(error: Exception, check: Check, role: str, seconds: float) -> Chec
             f"a lock on what it reads ({', '.join(check.reads)}) was not to be had",
             fix="`dbctl locks` shows who holds it",
         )
-    if state == "57014":
+    if state == "57014" or isinstance(error, TimeoutError):
         return unknown(f"not done in {seconds:g} s", fix="raise health.check_timeout, or skip the check")
     if state in _ABSENT:
         return unknown(f"this server lacks what it reads: {words}", fix=f"skip it: `--skip {check.name}`")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -110,6 +112,7 @@ class Look:
     ``oid::regclass::text``, as the search path is pg_catalog alone. The same question is asked once a run, whoever asks.
     Errors of the server are not for checks to catch: the run turns them into UNKNOWN with the grant, the lock or the
     deadline. ``release`` ends the transaction and begins another one, for who takes a lock on each of many objects.
+    ``until``, on the monotonic clock, is when the check at work may ask no more.
     """
 
     connection: AsyncConnection
@@ -120,6 +123,7 @@ class Look:
     samples: Samples = field(default_factory=Samples)
     round_trip_seconds: float = 0.0
     release: Callable[[], Awaitable[None]] = _nothing
+    until: float = math.inf
     _answers: dict[str, tuple[Row, ...] | Exception] = field(default_factory=dict)
     _facts: dict[object, Any] = field(default_factory=dict)
 
@@ -139,6 +143,8 @@ class Look:
         if key not in self._answers:
             try:
                 self._answers[key] = await self._ask(question, bound)
+            except TimeoutError:
+                raise
             except Exception as error:  # noqa: BLE001 - kept, and raised to everybody who asks the same
                 self._answers[key] = error
         answer = self._answers[key]
@@ -160,12 +166,16 @@ class Look:
             raise LookupError(f"{len(found)} rows instead of one: {question}")
         return found[0]
 
+    async def sampled(self, question: str, **bound: Any) -> Sequence[Row]:
+        """All rows of the answer, for who asks ``change()`` as well: one question to the server, with ``sampled_at``."""
+        return await self.rows(_SAMPLED.format(question=question), **bound)
+
     async def change(self, question: str, key: Sequence[str], **bound: Any) -> list[Moved] | None:
         """How the counters in the answer moved since an earlier sample, for each object known by the columns ``key``.
 
         None: there is no earlier sample, or none of use: ``not_enough_data()``.
         """
-        rows = await self.rows(_SAMPLED.format(question=question), **bound)
+        rows = await self.sampled(question, **bound)
         moment = rows[0]["sampled_at"] if rows else self.now
         return self.samples.compare(f"{question} {sorted(bound.items())}", key, Sample(moment, tuple(rows)))
 
@@ -194,6 +204,8 @@ class Look:
     async def _ask(self, question: str, bound: dict[str, Any]) -> tuple[Row, ...]:
         from sqlalchemy import text
 
+        if time.monotonic() > self.until:
+            raise TimeoutError
         return tuple(dict(row) for row in (await self.connection.execute(text(question), bound)).mappings())
 
 

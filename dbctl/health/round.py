@@ -124,9 +124,11 @@ class Round:
 
     async def _run(self, check: Check, look: Look, seconds: float) -> CheckResult | Findings:
         try:
-            async with ended_after(self.connection, seconds + GRACE_SECONDS):
+            # The last question of several is asked when the time is nearly over, and has its own.
+            async with ended_after(self.connection, 2 * seconds + GRACE_SECONDS):
                 if not self._begun:
                     await self._begin()
+                look.until = time.monotonic() + seconds
                 if seconds < look.settings.check_timeout:
                     await limit_statements(self.connection, statement_seconds=seconds)
                 return await check.function(look)

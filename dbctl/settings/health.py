@@ -172,7 +172,7 @@ class HealthSettings(Section):
     skip: Names = Field((), description="checks, or topics of them, that are not run")
     ignore: tuple[Ignore, ...] = Field((), description="known findings: check, object, because, until")
     budget: Seconds = Field(5, gt=0, description="how long all checks may take; what is left over is UNKNOWN")
-    check_timeout: Seconds = Field(1, gt=0, description="how long one check may take")
+    check_timeout: Seconds = Field(2, gt=0, description="how long one check may take")
     lock_timeout: Seconds = Field(0.1, gt=0, description="how long a check may wait for a lock")
     latency_warning: Seconds = 0.5
     connections_warning: Share = 0.8

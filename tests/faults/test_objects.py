@@ -182,6 +182,7 @@ async def test_it_gives_no_alarm(conninfo, statements):
 async def test_of_many_sequences_those_that_can_end_are_read_first(empty_conninfo, monkeypatch):
     execute(empty_conninfo, "CREATE TABLE big (id bigserial PRIMARY KEY)")
     monkeypatch.setattr(sequences, "_OF_THE_TIME", 0)
+    monkeypatch.setattr(sequences, "_OF_THE_TIME_FOR_ENDLESS", 0)
     found = (await health(empty_conninfo, "sequences"))["sequences"]
     assert (found.status, "1 more are bigint throughout" in found.message) == (Status.OK, True)
     execute(empty_conninfo, "CREATE TABLE small (id serial PRIMARY KEY)")

@@ -76,6 +76,19 @@ async def test_one_checks_failure_is_its_own_and_says_what_would_help(conninfo, 
     assert found["d_fine"].status is Status.OK
 
 
+async def test_a_check_that_asks_too_many_questions_ends_for_itself_and_loses_no_connection(conninfo, asked):
+    async def many(look: Look) -> None:
+        for number in range(1000):
+            await look.rows(f"SELECT pg_sleep(0.1), {number} AS number")
+
+    asked("a_many", many)
+    asked("b_after", "SELECT 1 AS one")
+    report, found = await answers(conninfo, "a_many", "b_after", health={"check_timeout": 1, "budget": 60})
+    assert (found["a_many"].status, "not done in 1 s" in found["a_many"].message) == (Status.UNKNOWN, True)
+    assert found["b_after"].status is Status.OK
+    assert report.reached
+
+
 async def test_a_lock_in_the_way_is_not_waited_for(conninfo, asked):
     asked("locked", "SELECT * FROM public.users")
     with closing(psycopg2.connect(**conninfo.keywords, password=conninfo.password)) as other:

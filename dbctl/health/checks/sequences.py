@@ -16,7 +16,7 @@ from dbctl.settings.health import SequenceSettings
 # A sequence is locked as it is read, to the end of the transaction: fifty thousand at once would leave no room in the
 # server's table of locks, for nobody.
 _BATCH = 500
-_OF_THE_TIME = 0.7
+_OF_THE_TIME, _OF_THE_TIME_FOR_ENDLESS = 0.7, 0.2
 
 # What feeds a bigint to its very end takes longer than anybody lives, but for a hand that sets it there: such sequences
 # are read after the others, as far as there is time. A domain, and a domain of a domain, has its base type's output
@@ -99,11 +99,10 @@ async def sequences(look: Look) -> Findings:
     batches = await look.rows(_BATCHES, batch=_BATCH)
     rows: list[Row] = []
     moved: dict[str, Moved] = {}
-    left = list(batches)
-    until = time.monotonic() + look.settings.check_timeout * _OF_THE_TIME
-    while left and time.monotonic() < until:
+    left, began = list(batches), time.monotonic()
+    while left and time.monotonic() < began + look.settings.check_timeout * _share_of_time(left[0]):
         bounds = {"oids": left.pop(0)["oids"], "warning": limits.warning}
-        rows += await look.rows(_USED, **bounds)
+        rows += await look.sampled(_USED, **bounds)
         moved |= {one.now["name"]: one for one in await look.change(_USED, ("name",), **bounds) or ()}
         if len(batches) > 1:
             await look.release()
@@ -120,6 +119,10 @@ async def sequences(look: Look) -> Findings:
         warning=limits.warning * 100,
         critical=limits.critical * 100,
     )
+
+
+def _share_of_time(batch: Row) -> float:
+    return _OF_THE_TIME_FOR_ENDLESS if batch["endless"] else _OF_THE_TIME
 
 
 def _none_found(batches: Sequence[Row], left: Sequence[Row]) -> CheckResult:

@@ -156,12 +156,17 @@ async def autovacuum_of_tables(look: Look) -> Findings:
 
 @check(reads=("pg_stat_get_mod_since_analyze()", "pg_class.reltuples"), scope="database", where="primary")
 async def stale_statistics(look: Look) -> Findings:
-    """Tables that changed a lot since the last ANALYZE, or never had one: their queries are planned blindly."""
+    """Tables that changed a lot since the last ANALYZE, or never had one: their queries are planned blindly.
+
+    Not one of a few rows, however often these change: any plan for it is a good one.
+    """
     factor, least = look.settings.vacuum.stale_factor, look.settings.vacuum.stale_rows
     items = [
         Item(row["name"], Status.WARNING, _staleness(row), row["changed"], fix=f"ANALYZE {row['name']}")
         for row in await _upkeep(look)
-        if row["changed"] >= max(least, factor * row["analyze_due"]) and _had_its_time(row, look)
+        if row["live"] + row["dead"] >= least
+        and row["changed"] >= max(least, factor * row["analyze_due"])
+        and _had_its_time(row, look)
     ]
     return findings(
         sorted(items, key=lambda item: -float(item.value or 0)),
