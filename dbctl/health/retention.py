@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dbctl.health.look import Look
-from dbctl.health.lsn import HERE
 from dbctl.health.samples import Row
+from dbctl.health.streaming import HERE
 from dbctl.health.words import lasting, sized
 
 # Columns that came with 16 and 17 are NULL before. A temporary slot goes with its session; one that is being made has

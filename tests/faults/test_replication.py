@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from contextlib import ExitStack
 
 import pytest
@@ -13,7 +15,6 @@ from dbctl.postgres.binaries import find_servers
 from tests.faults.replicas import (
     MB,
     OURS,
-    PATIENT,
     PUSH,
     Watch,
     as_role,
@@ -30,7 +31,7 @@ from tests.faults.replicas import (
 from tests.faults.test_sessions import alarms, busy, session, until
 from tests.fixtures.cascade import cascade
 from tests.fixtures.database import execute
-from tests.fixtures.health import health
+from tests.fixtures.health import RISKY, health
 
 NOW = {"inactive_warning": 0}
 # Who waits for whom in COMMIT is settled a moment after the setting is in force.
@@ -62,7 +63,7 @@ async def test_on_a_healthy_primary_standby_and_cascading_standby_there_is_no_al
 
 async def whole(conninfo: ConnInfo) -> dict[str, CheckResult]:
     """Every check but on the application's tables, of which there are none here."""
-    settings = {**PATIENT, "server": {"expect": "standby"}, "skip": ("schema", "minor_version")}
+    settings = {"server": {"expect": "standby"}, "skip": (*RISKY, "schema")}
     return await health(conninfo, profile="nightly", health=settings)
 
 
@@ -167,6 +168,24 @@ async def test_a_standby_that_is_gone_is_missed_on_the_primary_and_says_why_on_i
     await well(three)
     await eventually(three.primary, "missing_standbys", Status.OK, **expected)
     await watch.calm()
+
+
+async def test_a_standby_that_hangs_is_silent_to_its_primary_and_hears_nothing_itself(three):
+    soon = {"replication": {"silent_warning": 0.5}}
+    pid = execute(three.standby, "SELECT pid FROM pg_stat_wal_receiver")[0][0]
+    with (
+        configured(three.primary, wal_sender_timeout="0"),
+        configured(three.standby, wal_receiver_timeout="1s"),
+    ):
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            hung = await eventually(three.primary, "standby_lag", Status.WARNING, **soon)
+            assert (hung.objects, "no word from it for" in hung.message) == (("s1",), True)
+            deaf = await eventually(three.standby, "wal_receiver", Status.WARNING, **soon)
+            assert f"nothing was heard from {three.primary.host}" in deaf.message
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    await well(three)
 
 
 async def test_commits_that_hang_for_a_synchronous_standby_are_found_and_let_go_by_what_is_printed(three):

@@ -76,6 +76,8 @@ async def test_slots_that_keep_nothing_or_go_by_themselves_are_left_in_peace(thr
 async def test_an_archive_that_fails_and_what_waits_for_it_are_found_and_gone_when_it_works_again(three):
     primary, few = three.primary, {"wal": {"ready_warning": 2}}
     until(lambda: ready(primary) == 0)
+    watch = Watch(primary, "archiver")
+    await watch.look()
     with configured(primary, archive_command="false"):
         execute(primary, *PUSH * 3)
         found = await eventually(primary, "archiver", Status.CRITICAL)
@@ -88,6 +90,9 @@ async def test_an_archive_that_fails_and_what_waits_for_it_are_found_and_gone_wh
     execute(primary, *PUSH)
     await eventually(primary, "archiver", Status.OK)
     until(lambda: ready(primary) == 0)
+    mended = (await watch.look())["archiver"]
+    assert (mended.status, "archiving works again after" in mended.message) == (Status.WARNING, True)
+    await watch.calm()
     assert alarms(await ask(primary, "wal", **few)) == set()
 
 
@@ -232,5 +237,17 @@ async def test_a_standby_that_the_failover_slots_wait_for_is_named(three):
             lacking = (await ask(three.standby, "failover_slots"))["failover_slots"]
             assert lacking.objects == ("slotsync worker",)
             assert "hot_standby_feedback = on and a dbname in primary_conninfo" in lacking.fix
+            reached = {"primary_conninfo": f"{three.follows} dbname=postgres"}
+            with configured(three.standby, hot_standby_feedback="on", **reached):
+                # A slot is taken over once the standby has what its subscriber wants next.
+                moving = "SELECT pg_replication_slot_advance('kept', pg_current_wal_lsn())"
+                until(lambda: execute(primary, *PUSH, moving) and synchronized(three.standby))
+                await eventually(three.standby, "failover_slots", Status.OK)
+                left = await ask(three.standby, "inactive_slots", slots=NOW)
+                assert left["inactive_slots"].status is Status.OK
     finally:
         execute(primary, "SELECT pg_drop_replication_slot('kept')")
+
+
+def synchronized(conninfo: ConnInfo) -> bool:
+    return bool(execute(conninfo, "SELECT 1 FROM pg_replication_slots WHERE synced AND NOT temporary"))

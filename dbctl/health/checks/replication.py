@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from dbctl.health.look import Look
-from dbctl.health.lsn import HERE
 from dbctl.health.model import CheckResult, Findings, Item, Status
 from dbctl.health.registry import check
 from dbctl.health.results import critical, findings, grade, ok, skipped, warning
 from dbctl.health.samples import Row
 from dbctl.health.sessions import since
+from dbctl.health.streaming import HERE, sender_limit
 from dbctl.health.words import counted, lasting, sized, some
 
 # Base backups, and the first copy of a subscriber's table, come and go: they are no standbys. What is behind is
@@ -49,27 +49,31 @@ async def standby_lag(look: Look) -> Findings | CheckResult:
     """How much of the log each standby and subscriber has not replayed, and how long what it replays took to get there.
 
     Bytes tell of a standby that stands still; PostgreSQL's own replay_lag stays as it was then, so that seconds alone
-    would miss it. Seconds without bytes are no lag: nothing was written. With an earlier sample, whether it catches up.
+    would miss it, and one that hangs sends no reply. Seconds without bytes are no lag: nothing was written. With an earlier sample, whether it catches up.
     """
     limits, rows = look.settings.replication, await look.rows(_SENDERS)
     if not rows:
         return skipped("nobody streams from this server")
     before = {one.now["pid"]: one for one in await look.change(_SENDERS, ("pid",)) or ()}
-    items = []
+    quiet, items = await sender_limit(look), []
     for row in rows:
         behind, late = row["behind_bytes"], (row["replay_seconds"] or 0) if row["behind_bytes"] else 0
+        silent = row["silent_seconds"] or 0.0
         status = max(
             grade(behind, warning=limits.bytes_warning, critical=limits.bytes_critical),
             grade(late, warning=limits.seconds_warning, critical=limits.seconds_critical),
+            grade(silent, warning=quiet),
             key=lambda one: one.severity,
         )
         earlier = before.get(row["pid"])
         trend = _trend(earlier.before["behind_bytes"], behind, earlier.seconds) if earlier else ""
-        note = f"{sized(behind)} behind{f', {lasting(late)}' if late else ''}, {row['state']}{trend}"
+        time = f", {lasting(late)}" if late else ""
+        hushed = f", no word from it for {lasting(silent)}" if silent >= quiet else ""
+        note = f"{sized(behind)} behind{time}, {row['state']}{trend}{hushed}"
         items.append(Item(_name(row), status, note, behind, fix=_helping(row)))
     return findings(
         items,
-        ("standby or subscriber is behind", "standbys or subscribers are behind"),
+        ("standby or subscriber is behind or silent", "standbys or subscribers are behind or silent"),
         otherwise=ok(
             f"{counted(len(rows), ('follower', 'followers'))}, none far behind", _most(rows), unit="bytes"
         ),

@@ -13,6 +13,7 @@ from dbctl.health.model import CheckResult, Findings, Item, Status
 from dbctl.health.registry import check
 from dbctl.health.results import critical, findings, grade, not_enough_data, ok, skipped, warning
 from dbctl.health.samples import Moved, Row
+from dbctl.health.streaming import receiver_limit
 from dbctl.health.words import lasting, sized
 
 # What the sender said last of its own end of the log counts too: the standby has yet to receive it.
@@ -142,14 +143,14 @@ async def wal_receiver(look: Look) -> CheckResult:
         return critical(f"no WAL receiver runs: nothing comes from {where}", objects=(where,), fix=fix)
     receiver = rows[0]
     where = f"{receiver['host']}:{receiver['port']}"
-    silent, limit = receiver["silent_seconds"] or 0.0, look.settings.replication.silent_warning
+    silent, limit = receiver["silent_seconds"] or 0.0, await receiver_limit(look)
     if receiver["status"] != "streaming":
         return warning(
             f"the WAL receiver of {where} is {receiver['status']}",
             objects=(where,),
             fix="read this server's log",
         )
-    if silent < limit:
+    if limit is None or silent < limit:
         return ok(f"streams from {where}", round(silent, 1), unit="s", warning=limit)
     fix = f"see whether {where} hangs; wal_receiver_timeout ends such a connection"
     return warning(

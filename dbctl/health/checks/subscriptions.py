@@ -7,6 +7,7 @@ from dbctl.health.model import CheckResult, Findings, Item, Status
 from dbctl.health.registry import check
 from dbctl.health.results import findings, grade, not_enough_data, ok, skipped
 from dbctl.health.samples import Row
+from dbctl.health.streaming import receiver_limit
 from dbctl.health.words import counted, lasting
 
 # pg_stat_subscription has a row for each table that is being copied (relid), and from 16 on for parallel workers.
@@ -58,9 +59,10 @@ async def subscription_workers(look: Look) -> Findings | CheckResult:
     found = await look.rows(_SUBSCRIPTIONS)
     if not found:
         return skipped("this server subscribes to nothing")
+    limit = await receiver_limit(look)
     waiting = frozenset(row["pid"] for row in await look.activity() if row["wait_event_type"] == "Lock")
     return findings(
-        (_state(row, waiting, look) for row in found),
+        [_state(row, row["pid"] in waiting, look, limit) for row in found],
         ("subscription does not run as it should", "subscriptions do not run as they should"),
         otherwise=ok(f"{counted(len(found), ('subscription', 'subscriptions'))}, all at work", len(found)),
         unit="s",
@@ -139,8 +141,8 @@ async def subscribed_tables(look: Look) -> Findings | CheckResult:
     )
 
 
-def _state(row: Row, waiting: frozenset[int], look: Look) -> Item:
-    limit, there = look.settings.replication.silent_warning, f"in database {row['database']}: "
+def _state(row: Row, blocked: bool, look: Look, limit: float | None) -> Item:
+    there = f"in database {row['database']}: "
     if not row["enabled"]:
         fix = f"{there}ALTER SUBSCRIPTION {row['quoted']} ENABLE"
         return Item(row["name"], Status.WARNING, "disabled", fix=fix)
@@ -148,11 +150,12 @@ def _state(row: Row, waiting: frozenset[int], look: Look) -> Item:
         fix = "this server's log says why it ends; `dbctl health subscription_errors --sample 10s` whether it goes on"
         return Item(row["name"], Status.CRITICAL, "no worker runs", fix=fix)
     silent = row["silent_seconds"] or 0.0
-    blocked = row["pid"] in waiting
+    # Who waits for a lock does not ask whether the publisher is still there.
+    allowed = look.settings.replication.silent_warning if blocked else limit
     fix = (
         "`dbctl locks` names whom it waits for"
         if blocked
         else "see whether the publisher answers, and the network to it"
     )
     note = f"took nothing for {lasting(silent)}{', as it waits for a lock' if blocked else ''}"
-    return Item(row["name"], grade(silent, warning=limit), note, round(silent, 1), row["heard_at"], fix)
+    return Item(row["name"], grade(silent, warning=allowed), note, round(silent, 1), row["heard_at"], fix)
