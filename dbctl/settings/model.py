@@ -170,7 +170,7 @@ class BackupSettings(Section):
     targets: Annotated[Names, AfterValidator(check_places)] = Field(
         (), description="several at once, instead of target; the first that has a backup is read from"
     )
-    storage: StorageSettings = StorageSettings()
+    storage: StorageSettings = StorageSettings.model_construct()
     compression: Annotated[str, Field(pattern=r"^(none|(gzip|lz4|zstd)(:\d{1,2})?)$")] = "zstd:1"
     timeout: Seconds = Field(6 * 3600, description="the longest that one dump or restore may take")
     lock_wait: Seconds = Field(30, gt=0, description="how long pg_dump may wait for a table's lock")
@@ -207,7 +207,7 @@ class BackupSettings(Section):
     prune: bool = Field(
         default=False, description="remove what `keep` does not, after each successful backup"
     )
-    keep: KeepSettings = KeepSettings()
+    keep: KeepSettings = KeepSettings.model_construct()
 
 
 class PasswordSettings(Section):
@@ -236,12 +236,12 @@ class Settings(BaseSettings):
 
     protected: bool = Field(default=False, description="every write wants the environment's name")
     server: Literal["embedded"] | None = None
-    database: DatabaseSettings = DatabaseSettings()
-    pool: PoolSettings = PoolSettings()
-    migrate: MigrateSettings = MigrateSettings()
-    backup: BackupSettings = BackupSettings()
-    health: HealthSettings = HealthSettings()
-    passwords: PasswordSettings = PasswordSettings()
+    database: DatabaseSettings = DatabaseSettings.model_construct()
+    pool: PoolSettings = PoolSettings.model_construct()
+    migrate: MigrateSettings = MigrateSettings.model_construct()
+    backup: BackupSettings = BackupSettings.model_construct()
+    health: HealthSettings = HealthSettings.model_construct()
+    passwords: PasswordSettings = PasswordSettings.model_construct()
 
     @classmethod
     def settings_customise_sources(

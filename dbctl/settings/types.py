@@ -119,6 +119,10 @@ SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-
 
 
 class Section(BaseModel):
-    """A table of the settings: unknown keys are errors, values can't be changed."""
+    """A table of the settings: unknown keys are errors, values can't be changed.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    Each command builds them as it starts. What checks a section is built with the whole, once, and not before for
+    itself; defaults are made unchecked, as pydantic takes them anyhow, since checking them would need it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
