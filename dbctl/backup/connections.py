@@ -22,8 +22,12 @@ _CANDIDATES = ("postgres", "template1")
 
 @asynccontextmanager
 async def patient(target: Target) -> AsyncIterator[Database]:
-    """The target's Database without time limits of its own: backup.timeout is the one that counts."""
-    async with target.open(statement_timeout=0, command_timeout=0, idle_in_transaction_timeout=0) as database:
+    """The target's Database without time limits of its own: backup.timeout is the one that counts.
+
+    The session that holds a backup's snapshot is idle in transaction meanwhile: by its name others know what for.
+    """
+    limits = {"statement_timeout": 0, "command_timeout": 0, "idle_in_transaction_timeout": 0}
+    async with target.open(application_name="dbctl backup", **limits) as database:
         event.listen(database.engine.sync_engine, "connect", _breakable)
         yield database
 

@@ -36,7 +36,8 @@ class CheckResult:
     """One check's answer: what was measured, against which thresholds, since when, and what to do next.
 
     ``unit`` is a word such as ``s``, ``bytes``, ``%``, empty for a count; ``warning`` and ``critical`` are in it
-    too. ``check`` is filled in by the run, ``database`` where it asked more than one.
+    too. ``check`` is filled in by the run, ``database`` where it asked more than one. ``falling``: it is a finding at the
+    thresholds and below.
     """
 
     status: Status
@@ -50,6 +51,7 @@ class CheckResult:
     objects: tuple[str, ...] = ()
     fix: str = ""
     database: str = ""
+    falling: bool = False
 
     @property
     def threshold(self) -> Value:

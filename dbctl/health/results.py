@@ -72,6 +72,7 @@ def judged(
         since=since if found else None,
         objects=objects,
         fix=fix if found else "",
+        falling=falling,
     )
 
 

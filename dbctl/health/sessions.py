@@ -19,6 +19,9 @@ _STATEMENT_LENGTH = 60
 _EVER = datetime.max.replace(tzinfo=UTC)
 PREPARED = 0
 
+# pg_dump, and who holds its snapshot: ours, or its own leader where it dumps with several jobs.
+_DUMPING = {"pg_dump", "dbctl pg_dump"}
+_BACKUP = {*_DUMPING, "dbctl backup"}
 # Only of those who wait: pg_blocking_pids() looks through all locks. An ungranted lock is seen by every role.
 _WAITING = """
 SELECT w.pid, pg_blocking_pids(w.pid) AS blockers, w.mode, w.seconds, w.since,
@@ -107,6 +110,17 @@ def told(row: Row) -> str:
 def since(row: Row) -> datetime:
     """When its transaction began; for ever in the future where it has none."""
     return row["xact_start"] or _EVER
+
+
+def backups_at_work(activity: Iterable[Row]) -> frozenset[int]:
+    """The sessions of backups that are being made: long, or idle in transaction, as they are meant to be."""
+    rows = list(activity)
+    where = {
+        row["datname"] for row in rows if row["application_name"] in _DUMPING and row["state"] == "active"
+    }
+    return frozenset(
+        row["pid"] for row in rows if row["application_name"] in _BACKUP and row["datname"] in where
+    )
 
 
 def by_pid(activity: Iterable[Row]) -> dict[int, Row]:

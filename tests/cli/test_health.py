@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pty
 import re
 import signal
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from dbctl.cli.output.monitors.health import write_nagios
 from dbctl.database import ConnInfo
+from dbctl.health import results
+from dbctl.health.model import Report
 from tests.fixtures.cli import url_of
 from tests.fixtures.database import execute
 
@@ -66,6 +72,16 @@ def test_nagios_gets_its_line_its_numbers_and_its_exit_code(dbctl, conninfo):
     assert (found.code, found.stdout.count("\n"), found.stdout.count("|")) == (1, 1, 1)
     assert "\x1b" not in found.stdout
     assert dbctl("health", "role", "--format", "nagios", env=DEAD).code == 2
+
+
+def test_nagios_is_told_on_which_side_of_a_threshold_it_is_well():
+    stream = io.StringIO()
+    few = results.judged(80.0, "few hits", warning=90.0, falling=True, unit="%")
+    report = Report(
+        few.status, "local", "app", datetime.now(UTC), True, 0.1, (replace(few, check="cache_hits"),)
+    )
+    write_nagios(report, stream)
+    assert stream.getvalue().endswith(" | 'cache_hits'=80.0%;90:\n")
 
 
 def test_prometheus_gets_gauges_with_stable_names_whole_or_not_at_all(dbctl, tmp_path):

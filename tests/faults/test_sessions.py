@@ -60,11 +60,11 @@ def session(
 
 
 @contextmanager
-def busy(conninfo: ConnInfo, statement: str) -> Iterator[None]:
+def busy(conninfo: ConnInfo, statement: str, name: str = "worker") -> Iterator[None]:
     """A session that is at it, or waits for its turn, until the block ends."""
     arguments = psycopg2_arguments(conninfo)
     with (
-        closing(psycopg2.connect(**arguments, application_name="worker")) as opened,
+        closing(psycopg2.connect(**arguments, application_name=name)) as opened,
         watching(conninfo) as ask,
     ):
         opened.autocommit = True
@@ -139,6 +139,32 @@ async def test_a_long_query_is_named(here):
         found = await found_in(here, "long_transactions")
         assert "SELECT pg_sleep(?)" in found.message
     assert alarms(await health(here, *OURS, health=SOON)) == set()
+
+
+@pytest.mark.parametrize("leader", ["dbctl backup", "pg_dump"])
+async def test_who_holds_the_snapshot_of_a_backup_is_blamed_only_when_nobody_dumps(here, leader):
+    with session(here, "SELECT * FROM orders", name=leader):
+        with busy(here, "SELECT pg_sleep(600)", name="pg_dump"):
+            time.sleep(0.3)
+            assert (
+                alarms(await health(here, *OURS, health=SOON)) & {"idle_in_transaction", "long_transactions"}
+                == set()
+            )
+        assert (await found_in(here, "idle_in_transaction")).status is not Status.OK
+    assert alarms(await health(here, *OURS, health=SOON)) == set()
+
+
+async def test_an_index_that_is_being_built_is_neither_invalid_nor_long_at_work(here):
+    with (
+        session(here, "UPDATE orders SET id = 7"),
+        busy(here, "CREATE INDEX CONCURRENTLY later ON orders (id)"),
+    ):
+        until(lambda: execute(here, "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('later')"))
+        time.sleep(0.3)
+        answers = await health(here, "long_transactions", "invalid_indexes", health=SOON)
+        assert alarms(answers) == set()
+    # Once it was cut off it is.
+    assert alarms(await health(here, "invalid_indexes")) == {"invalid_indexes"}
 
 
 async def test_of_a_chain_of_three_the_root_is_named_and_what_is_waited_for(here):

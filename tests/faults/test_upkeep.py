@@ -139,3 +139,10 @@ async def test_settings_of_memory_that_contradict_each_other_are_found(conninfo)
     execute(conninfo, "CREATE TABLE t AS SELECT g FROM generate_series(1, 9000) g", "ANALYZE t")
     large = {"memory": {"large": 1}}
     assert "shared_buffers" in (await health(conninfo, "memory", health=large))["memory"].objects
+
+
+async def test_counters_that_were_just_reset_are_no_proof_that_all_is_well(conninfo):
+    execute(conninfo, "SELECT pg_stat_reset()")
+    found = await health(conninfo, "dead_rows", "stale_statistics")
+    assert {one.status for one in found.values()} == {Status.NOT_ENOUGH_DATA}
+    assert "since a reset" in found["dead_rows"].message

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from dbctl.health.look import Look
 from dbctl.health.model import CheckResult, Status
@@ -10,7 +10,7 @@ from dbctl.health.registry import check
 from dbctl.health.results import grade, ok, warning
 from dbctl.health.retention import keeper, too_much
 from dbctl.health.samples import Row
-from dbctl.health.sessions import Chain, by_pid, chains, named, told
+from dbctl.health.sessions import Chain, backups_at_work, by_pid, chains, named, told
 from dbctl.health.words import lasting, sized, some
 
 _DEAD = """
@@ -51,12 +51,15 @@ async def root_cause(look: Look) -> CheckResult:
     )
 
 
-def _pinning(rows: Iterable[Row], seconds: float) -> Row | None:
-    """The session that has been idle in a transaction the longest, if for so long."""
+def _pinning(rows: Collection[Row], seconds: float) -> Row | None:
+    """The session that has been idle in a transaction the longest, if for so long, and not for a backup's sake."""
+    meant = backups_at_work(rows)
     idle = [
         row
         for row in rows
-        if (row["state"] or "").startswith("idle in transaction") and (row["state_seconds"] or 0) >= seconds
+        if (row["state"] or "").startswith("idle in transaction")
+        and (row["state_seconds"] or 0) >= seconds
+        and row["pid"] not in meant
     ]
     return max(idle, key=lambda row: row["xact_seconds"] or 0, default=None)
 

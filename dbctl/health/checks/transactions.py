@@ -9,7 +9,7 @@ from dbctl.health.model import CheckResult, Findings, Item
 from dbctl.health.registry import check
 from dbctl.health.results import findings, grade, judged, ok
 from dbctl.health.samples import Row
-from dbctl.health.sessions import named, since, told
+from dbctl.health.sessions import backups_at_work, named, since, told
 from dbctl.health.words import lasting
 
 _PREPARED = """
@@ -17,6 +17,10 @@ SELECT gid, quote_literal(gid) AS quoted, database::text AS database, prepared, 
        extract(epoch FROM clock_timestamp() - prepared)::float8 AS seconds
   FROM pg_prepared_xacts
  ORDER BY prepared
+"""
+_BUILDING = """
+SELECT pid FROM pg_stat_progress_create_index UNION SELECT pid FROM pg_stat_progress_vacuum
+ UNION SELECT pid FROM pg_stat_progress_cluster UNION SELECT pid FROM pg_stat_progress_analyze
 """
 # All that keeps VACUUM from removing dead rows, each with the command that ends it. A standby with
 # hot_standby_feedback holds it by its slot or, without one, by its walsender; a logical slot only rows of the catalogs.
@@ -26,6 +30,8 @@ SELECT * FROM (
                 ELSE 'session ' || a.pid || coalesce(' of ' || nullif(a.application_name, ''), '') END AS holder,
            greatest(age(a.backend_xmin), age(a.backend_xid))::bigint AS transactions, a.xact_start AS since,
            CASE WHEN a.backend_type = 'walsender' THEN 'on ' || a.application_name || ': `dbctl health transactions`'
+                WHEN a.application_name IN ('pg_dump', 'dbctl pg_dump', 'dbctl backup')
+                THEN 'let the backup end; take the next one from a standby'
                 ELSE 'SELECT pg_terminate_backend(' || a.pid || ')' END AS fix
       FROM pg_stat_activity AS a
      WHERE a.pid <> pg_backend_pid() AND coalesce(a.backend_type, '') <> 'autovacuum worker'
@@ -51,9 +57,11 @@ SELECT * FROM (
 async def idle_in_transaction(look: Look) -> Findings:
     """Sessions that opened a transaction and do nothing: their locks and their snapshot stay.
 
-    Mostly an application that waits for something else in the middle of a transaction, or lost its connection.
+    Mostly an application that waits for something else in the middle of a transaction, or lost its connection. Not who
+    holds the snapshot of a backup while that is at work.
     """
-    limits = look.settings.transactions
+    limits, activity = look.settings.transactions, await look.activity()
+    meant = backups_at_work(activity)
     items = [
         Item(
             named(row),
@@ -63,8 +71,10 @@ async def idle_in_transaction(look: Look) -> Findings:
             row["state_change"],
             fix=f"dbctl locks kill {row['pid']}; then ALTER ROLE … SET idle_in_transaction_session_timeout",
         )
-        for row in _clients(await look.activity())
-        if (row["state"] or "").startswith("idle in transaction") and row["state_seconds"] is not None
+        for row in _clients(activity)
+        if (row["state"] or "").startswith("idle in transaction")
+        and row["state_seconds"] is not None
+        and row["pid"] not in meant
     ]
     return findings(
         items,
@@ -76,20 +86,32 @@ async def idle_in_transaction(look: Look) -> Findings:
     )
 
 
-@check(profiles=("oncall", "deploy"), reads=("pg_stat_activity.xact_start",), needs="pg_read_all_stats")
+@check(
+    profiles=("oncall", "deploy"),
+    reads=("pg_stat_activity.xact_start", "pg_stat_progress_create_index", "pg_stat_progress_vacuum"),
+    needs="pg_read_all_stats",
+)
 async def long_transactions(look: Look) -> Findings:
-    """Statements, and transactions at work, that have run for long; replication and autovacuum are meant to."""
-    limits = look.settings.transactions
+    """Statements, and transactions at work, that have run for long; replication and autovacuum are meant to.
+
+    A backup, and the building of an index or the like, are told only from `long_critical` on.
+    """
+    limits, activity = look.settings.transactions, await look.activity()
+    meant = backups_at_work(activity) | {row["pid"] for row in await look.rows(_BUILDING)}
     items = [
         Item(
             named(row),
-            grade(row["xact_seconds"], warning=limits.long_warning, critical=limits.long_critical),
+            grade(
+                row["xact_seconds"],
+                warning=limits.long_critical if row["pid"] in meant else limits.long_warning,
+                critical=None if row["pid"] in meant else limits.long_critical,
+            ),
             f"for {lasting(row['xact_seconds'])}: {told(row)}",
             round(row["xact_seconds"], 1),
             row["xact_start"],
             fix=f"dbctl locks kill {row['pid']}, which cancels the statement before it ends the session",
         )
-        for row in _clients(await look.activity())
+        for row in _clients(activity)
         if row["state"] == "active" and row["xact_seconds"] is not None
     ]
     return findings(

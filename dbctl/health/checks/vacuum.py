@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dbctl.health.look import Look
 from dbctl.health.model import CheckResult, Findings, Item, Status
 from dbctl.health.registry import check
-from dbctl.health.results import findings, grade, judged, ok
+from dbctl.health.results import findings, grade, judged, not_enough_data, ok
 from dbctl.health.samples import Row
 from dbctl.health.words import lasting
 
@@ -35,6 +35,11 @@ _OLDEST_TABLES = """
     LIMIT 5
 """
 
+# A crash forgets the counters as well, and is told by those of the server from then on.
+_RESET = """
+SELECT extract(epoch FROM clock_timestamp() - greatest(d.stats_reset, b.stats_reset))::float8 AS seconds
+  FROM pg_stat_database AS d, pg_stat_bgwriter AS b WHERE d.datname = current_database()
+"""
 # A table's own options count before the server's, as they do for autovacuum.
 _UPKEEP = """
     SELECT format('%I.%I', n.nspname, c.relname) AS name,
@@ -128,7 +133,7 @@ async def dead_rows(look: Look) -> Findings:
     return findings(
         items,
         ("table that vacuum does not keep up with", "tables that vacuum does not keep up with"),
-        otherwise=ok("no table has more dead rows than its autovacuum threshold allows"),
+        otherwise=await _counted(look, "no table has more dead rows than its autovacuum threshold allows"),
         unit="rows",
         warning=limits.dead_rows,
     )
@@ -171,10 +176,18 @@ async def stale_statistics(look: Look) -> Findings:
     return findings(
         sorted(items, key=lambda item: -float(item.value or 0)),
         ("table has stale statistics", "tables have stale statistics"),
-        otherwise=ok("the planner's statistics are fresh"),
+        otherwise=await _counted(look, "the planner's statistics are fresh"),
         unit="rows",
         warning=least,
     )
+
+
+async def _counted(look: Look, message: str) -> CheckResult:
+    """Well, unless the counters that say so have only just begun."""
+    seconds = (await look.one(_RESET))["seconds"]
+    if seconds is None or seconds >= _TIME_SECONDS:
+        return ok(message)
+    return not_enough_data(f"changes are counted for {lasting(seconds)} only: since a reset, or a crash")
 
 
 async def _upkeep(look: Look) -> Sequence[Row]:

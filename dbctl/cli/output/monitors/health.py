@@ -92,7 +92,11 @@ def _outcome(one: CheckResult) -> str:
 
 def _performance(one: CheckResult) -> str:
     label = one_line(_name(one)).replace("'", "''").replace("=", " ")
-    limits = [f"{limit:g}" if isinstance(limit, int | float) else "" for limit in (one.warning, one.critical)]
+    # A range in Nagios' words: below 90 is `90:`.
+    below = ":" if one.falling else ""
+    limits = [
+        f"{limit:g}{below}" if isinstance(limit, int | float) else "" for limit in (one.warning, one.critical)
+    ]
     return f"'{label}'={one.value}{_UNITS.get(one.unit, '')};{limits[0]};{limits[1]}".rstrip(";")
 
 
