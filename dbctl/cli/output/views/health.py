@@ -72,7 +72,7 @@ def _counted(results: Iterable[CheckResult]) -> str:
     told = {
         "are well": number[Status.OK],
         "do not apply here": number[Status.SKIPPED],
-        "compare two samples (--sample 5s)": number[Status.NOT_ENOUGH_DATA],
+        "need more data (--sample 5s, or time)": number[Status.NOT_ENOUGH_DATA],
     }
     return "checks: " + ", ".join(f"{count} {what}" for what, count in told.items() if count)
 
