@@ -111,9 +111,7 @@ def test_the_table_has_the_findings_and_counts_the_rest(dbctl, conninfo):
     execute(conninfo, "CREATE TABLE t (id int)")
     shown = dbctl("health", env=QUIET).stdout
     assert shown.splitlines()[1].startswith("primary_keys\tWARNING\t1 table has no primary key: public.t\t")
-    assert re.search(
-        r"^checks: \d+ are well, \d+ do not apply here, \d+ need more data", shown, re.MULTILINE
-    )
+    assert re.search(r"^checks: \d+ are well, \d+ do not apply here, \d+ need more data", shown, re.MULTILINE)
     assert "reachable\tOK" in dbctl("health", "reachable").stdout
 
 

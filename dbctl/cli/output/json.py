@@ -14,10 +14,14 @@ from typing import Any, TextIO
 
 # C1 controls and DEL are legal in JSON, but a terminal may obey them.
 _CONTROLS = re.compile("[\x7f-\x9f]")
+# JSON's own types, which most values of a long report are.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def plain(value: Any) -> Any:
     """``value`` in JSON's own types: dataclasses as objects, times in RFC 3339 and UTC, paths as text."""
+    if type(value) in _PLAIN:
+        return value
     if hasattr(value, "record"):
         # It says itself what of it is promised.
         value = value.record()
@@ -30,7 +34,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
         return [plain(item) for item in value]
     if isinstance(value, Enum):
-        return plain(value.value)
+        value = value.value
     return str(value) if isinstance(value, Path) else value
 
 

@@ -36,10 +36,10 @@ def located(finding: Finding, here: Path) -> Finding:
 
 def shown(file: Path, here: Path) -> Path:
     """Relative to the folder ``here`` where it is below it, else absolute."""
-    for known, folder in ((file, here), (file.resolve(), here.resolve())):
-        if known.is_relative_to(folder):
-            return known.relative_to(folder)
-    return file
+    if file.is_relative_to(here):
+        return file.relative_to(here)
+    real, folder = file.resolve(), here.resolve()
+    return real.relative_to(folder) if real.is_relative_to(folder) else file
 
 
 def summary(findings: Iterable[Finding]) -> Summary:

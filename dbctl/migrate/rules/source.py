@@ -12,6 +12,7 @@ from dbctl.migrate.rules.registry import Hit, hazard
 from dbctl.migrate.trace.model import RevisionTrace
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
+_Calls = tuple[tuple[str, ast.Call], ...]
 _DROPS = {"drop_table": "create_table", "drop_column": "add_column"}
 _EMPTIES = re.compile(r"\s*(?:TRUNCATE\b|DELETE\s+FROM\s+[\w.\"]+\s*;?\s*$)", re.IGNORECASE)
 
@@ -97,10 +98,11 @@ def _is_idle(statement: ast.stmt) -> bool:
 
 
 def _losses(upgrade: _Function, downgrade: _Function) -> Iterator[tuple[Hazard, Hit, int]]:
-    made = {call for kind in _DROPS.values() for call in _calls(upgrade, kind)}
-    raw = " ".join(text for text, _ in _texts(upgrade)).lower()
+    there, back = _calls(upgrade), _calls(downgrade)
+    made = {names for kind in _DROPS.values() for names in _named(there, kind)}
+    raw = " ".join(text for text, _ in _texts(there)).lower()
     for drop, create in _DROPS.items():
-        for (_, *names), line in _calls(downgrade, drop).items():
+        for (_, *names), line in _named(back, drop).items():
             if (create, *names) not in made and names[-1].lower() not in raw:
                 what = f"column {'.'.join(names)}" if drop == "drop_column" else f"table {names[0]}"
                 yield (
@@ -108,17 +110,26 @@ def _losses(upgrade: _Function, downgrade: _Function) -> Iterator[tuple[Hazard, 
                     Hit((names[0],), why=f"It drops {what}, which upgrade() does not make."),
                     line,
                 )
-    for text, line in _texts(downgrade):
+    for text, line in _texts(back):
         if _EMPTIES.match(text) and "insert" not in raw:
             yield LOSSY_DOWNGRADE, Hit(why=f"It runs {text.strip()}."), line
 
 
-def _calls(function: _Function, name: str) -> dict[tuple[str, ...], int]:
-    """The calls of ``op.<name>`` whose names are plain texts: (name, table[, column]) and their lines."""
+def _calls(function: _Function) -> _Calls:
+    """The calls of something's attribute, such as ``op.add_column(…)``, with its name."""
+    return tuple(
+        (node.func.attr, node)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    )
+
+
+def _named(calls: _Calls, name: str) -> dict[tuple[str, ...], int]:
+    """Those of ``op.<name>`` whose names are plain texts: (name, table[, column]) and their lines."""
+    wanted = 1 if name.endswith("_table") else 2
     found: dict[tuple[str, ...], int] = {}
-    for node in ast.walk(function):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == name:
-            wanted = 1 if name.endswith("_table") else 2
+    for called, node in calls:
+        if called == name:
             words = [_word(argument) for argument in node.args[:wanted]]
             if len(words) == wanted and all(words):
                 found[(name, *words)] = node.lineno
@@ -132,14 +143,9 @@ def _word(argument: ast.expr) -> str:
     return argument.value if isinstance(argument, ast.Constant) and isinstance(argument.value, str) else ""
 
 
-def _texts(function: _Function) -> Iterator[tuple[str, int]]:
+def _texts(calls: _Calls) -> Iterator[tuple[str, int]]:
     """The texts passed to ``execute``, straight or through text()."""
-    for node in ast.walk(function):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr == "execute"
-        ):
-            word = _word(node.args[0]) if node.args else ""
-            if word:
-                yield word, node.lineno
+    for called, node in calls:
+        word = _word(node.args[0]) if called == "execute" and node.args else ""
+        if word:
+            yield word, node.lineno

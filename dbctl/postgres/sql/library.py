@@ -31,10 +31,12 @@ def parse(sql: bytes) -> bytes:
 
 def deparse(tree: dict[str, Any]) -> str:
     """The SQL of a tree as `parse` gives it. Raises ParserError."""
-    from google.protobuf.json_format import ParseDict
-
     native = _module("native")
-    message = ParseDict(tree, _module("pg_query_pb2").ParseResult()).SerializeToString()
+    result_type = _module("pg_query_pb2").ParseResult
+    try:
+        message = result_type(**_renamed(tree, result_type.DESCRIPTOR)).SerializeToString()
+    except (KeyError, TypeError, ValueError) as error:
+        raise ParserError(f"no statement's tree: {error}") from None
     buffer = ctypes.create_string_buffer(message)
     given = native.PgQueryProtobuf(len=len(message), data=ctypes.cast(buffer, ctypes.c_void_p).value)
     result = native.lib.pg_query_deparse_protobuf(given)
@@ -44,6 +46,29 @@ def deparse(tree: dict[str, Any]) -> str:
         return sql.decode()
     finally:
         native.lib.pg_query_free_deparse_result(result)
+
+
+def _renamed(fields: dict[str, Any], message: Any) -> dict[str, Any]:
+    """The tree with the names that the message has for them in place of JSON's.
+
+    protobuf's own reader of JSON lists all 270 kinds of nodes anew for each node: with it, linting a long history
+    takes a fifth longer.
+    """
+    names = _names(message)
+    return {names[name][0]: _value(value, names[name][1]) for name, value in fields.items()}
+
+
+def _value(value: Any, message: Any) -> Any:
+    if isinstance(value, list):
+        return [_value(item, message) for item in value]
+    return _renamed(value, message) if isinstance(value, dict) else value
+
+
+@cache
+def _names(message: Any) -> dict[str, tuple[str, Any]]:
+    return {field.json_name: (field.name, field.message_type) for field in message.fields} | {
+        field.name: (field.name, field.message_type) for field in message.fields
+    }
 
 
 def _check(result: Any) -> None:
