@@ -42,6 +42,14 @@ SELECT (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS tls,
 """
 
 
+# `dbctl health grants` makes its role read-only: of what others may do that says nothing.
+_MEANT = """
+SELECT s.source = 'user' AND NOT r.rolsuper AND pg_has_role('pg_monitor', 'MEMBER') AS meant
+  FROM pg_settings AS s, pg_roles AS r
+ WHERE s.name = 'default_transaction_read_only' AND r.rolname = current_user
+"""
+
+
 @check(profiles=("probe", "oncall", "deploy"), reads=("pg_is_in_recovery()",))
 async def reachable(look: Look) -> CheckResult:
     """Whether the server lets us in and answers: a statement's round trip, on a connection that stands.
@@ -155,6 +163,14 @@ async def clock(look: Look) -> CheckResult:
     )
 
 
+# `dbctl health grants` makes its role read-only: of what others may do that says nothing.
+_MEANT = """
+SELECT s.source = 'user' AND NOT r.rolsuper AND pg_has_role('pg_monitor', 'MEMBER') AS meant
+  FROM pg_settings AS s, pg_roles AS r
+ WHERE s.name = 'default_transaction_read_only' AND r.rolname = current_user
+"""
+
+
 @check(profiles=("probe", "oncall", "deploy"), reads=("pg_is_in_recovery()", "default_transaction_read_only"))
 async def role(look: Look) -> CheckResult:
     """Whether the server takes writes: a failover, or a setting, can take that away from an application."""
@@ -163,7 +179,7 @@ async def role(look: Look) -> CheckResult:
     if look.server.standby:
         fix = 'point database.url at the primary, if writes are meant; else health.server.expect = "standby"'
         return warning("a standby: it takes no writes", "standby", fix=fix)
-    if look.server.read_only:
+    if look.server.read_only and not (await look.one(_MEANT))["meant"]:
         fix = "ALTER DATABASE … or ALTER ROLE … RESET default_transaction_read_only, whichever set it"
         return critical("the primary, but read-only", "read-only", fix=fix)
     if look.settings.server.expect == "standby":
