@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 
 from dbctl.migrate.rules.created import keys_apart
-from dbctl.migrate.rules.facts import named, operations, shown, sql_of
+from dbctl.migrate.rules.facts import by_identity, named, operations, shown, sql_of
 from dbctl.migrate.rules.fixes import numbered, qualified
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.new_keys import indexes_for
 from dbctl.migrate.rules.partition_indexes import default_name
 from dbctl.migrate.rules.python_text import execute
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule, statement_rule
+from dbctl.postgres.catalog.model import Table
 from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import (
@@ -83,7 +84,7 @@ DROP_TRIGGER = hazard(
         safe=(
             (
                 "# dbctl: accept drop-trigger because no running code relies on it\n"
-                'op.execute("DROP TRIGGER IF EXISTS {trigger} ON {table}")'
+                'op.execute("DROP {kind} IF EXISTS {trigger} ON {table}")'
             ),
         ),
         lock=LockMode.ACCESS_EXCLUSIVE,
@@ -135,10 +136,11 @@ def _apart(operation: CreateTable | AddConstraint, key: Constraint, scene: Scene
 
 @rule(CREATE_TRIGGER, CreateTrigger)
 def create_trigger(operation: CreateTrigger, scene: Scene) -> Iterator[Hit]:
-    """On a table that was there."""
+    """A trigger or a rule of a table that was there."""
     table = scene.table(operation.table)
     if table is not None:
-        yield Hit(shown([table]), named(table, statement=sql_of(operation, scene)))
+        why = "A rule writes queries of the table anew before they are planned." if operation.is_rule else ""
+        yield Hit(shown([table]), named(table, statement=sql_of(operation, scene)), why)
 
 
 @rule(TOGGLE_TRIGGER, ToggleTrigger)
@@ -153,22 +155,22 @@ def toggle_trigger(operation: ToggleTrigger, scene: Scene) -> Iterator[Hit]:
 @statement_rule(DROP_TRIGGER)
 def triggers_of_a_function(scene: Scene) -> Iterator[Hit]:
     """Triggers that go with their function: DROP FUNCTION … CASCADE."""
-    locked = {f"{lock.relation.schema}.{lock.relation.name}": lock.relation for lock in scene.statement.locks}
+    locked = by_identity(scene.statement)
     for gone in scene.statement.dropped:
         trigger, _, table = gone.removeprefix("trigger ").rpartition(" on ")
         if gone.startswith("trigger ") and table in locked:
             shown_name = locked[table].shown
-            names = {"table": shown_name, "trigger": trigger}
+            names = {"table": shown_name, "trigger": trigger, "kind": "TRIGGER"}
             yield Hit((shown_name,), names, f"CASCADE takes {trigger} along.")
 
 
 @rule(DROP_TRIGGER, Drop)
 def drop_trigger(operation: Drop, scene: Scene) -> Iterator[Hit]:
-    """A trigger that was there, and that the same transaction does not make again."""
-    if operation.kind != "trigger" or not operation.tables:
+    """A trigger or rule that was there, and that the same transaction does not make again."""
+    if operation.kind not in {"trigger", "rule"} or not operation.tables:
         return
     table, trigger = scene.table(operation.tables[0]), operation.names[0].name
-    if table is None or trigger not in table.triggers:
+    if table is None or not _was_there(operation, table, scene):
         return
     again = any(
         isinstance(other, CreateTrigger) and other.name == trigger
@@ -176,7 +178,32 @@ def drop_trigger(operation: Drop, scene: Scene) -> Iterator[Hit]:
         for other in operations(later)
     )
     if not again:
-        yield Hit(shown([table]), named(table, trigger=trigger))
+        names = named(table, trigger=trigger, kind=operation.kind.upper())
+        yield Hit(shown([table]), names)
+
+
+def _was_there(operation: Drop, table: Table, scene: Scene) -> bool:
+    """Whether what is dropped was there; of rules the catalog's facts have no list, but one that goes needs the lock."""
+    if operation.kind == "trigger":
+        return operation.names[0].name in table.triggers
+    return not operation.if_exists or scene.lock(table) is LockMode.ACCESS_EXCLUSIVE
+
+
+@rule(RLS_ENABLE, Drop)
+def policy_dropped(operation: Drop, scene: Scene) -> Iterator[Hit]:
+    """A policy that goes where row security is on, and that the same transaction does not make again."""
+    table = scene.table(operation.tables[0]) if operation.kind == "policy" and operation.tables else None
+    if table is None or not table.row_security:
+        return
+    policy = operation.names[0].name
+    again = any(
+        isinstance(other, CreatePolicy) and other.name == policy
+        for later in scene.later_in_transaction
+        for other in operations(later)
+    )
+    if policy in table.policies and not again:
+        why = f"Without {policy} other rows are seen at once; without any policy, none."
+        yield Hit(shown([table]), named(table), why, Level.CAUTION)
 
 
 @rule(RLS_ENABLE, SetRowSecurity, CreatePolicy)

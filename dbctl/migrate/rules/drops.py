@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dbctl.migrate.rules.drop_fixes import column_drop, index_drop, sharing, table_drop, view_drop
 from dbctl.migrate.rules.facts import (
+    by_identity,
     column_is_new,
     found,
     index_is_new,
@@ -200,7 +201,7 @@ def columns_of_a_type(scene: Scene) -> Iterator[Hit]:
     """Columns that go with their type, domain or extension: DROP … CASCADE."""
     if any(isinstance(operation, DropColumn) for operation in operations(scene.statement)):
         return
-    locked = {f"{lock.relation.schema}.{lock.relation.name}": lock.relation for lock in scene.statement.locks}
+    locked = by_identity(scene.statement)
     for gone in scene.statement.dropped:
         kind, _, identity = gone.rpartition(" ")
         table, _, column = identity.rpartition(".")

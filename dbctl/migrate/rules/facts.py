@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dbctl.migrate.rules.registry import Scene
 from dbctl.migrate.trace.model import Statement
 from dbctl.postgres.catalog.model import Relation, Table
+from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.alike import is_key_of
 from dbctl.postgres.sql.operations import (
@@ -68,6 +69,12 @@ def emptied(statement: Statement) -> tuple[Relation, ...]:
         and relation.oid not in statement.rewrite_reasons
         and relation.oid not in read
     )
+
+
+def by_identity(statement: Statement) -> dict[str, Relation]:
+    """What it locks, by the name that an event trigger gives to an object: schema and all, quoted where it must be."""
+    locked = (lock.relation for lock in statement.locks)
+    return {f"{quote_if_needed(each.schema)}.{quote_if_needed(each.name)}": each for each in locked}
 
 
 def found(scene: Scene, names: Iterable[Name]) -> tuple[Table, ...]:

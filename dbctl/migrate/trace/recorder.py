@@ -24,7 +24,7 @@ from dbctl.migrate.trace.observe import Changes, difference, held
 from dbctl.migrate.trace.rehearsal import Rehearsal
 from dbctl.migrate.trace.running import Observed, Running, Text, read_text, sets_of, shapes
 from dbctl.migrate.trace.scans import full_scans
-from dbctl.migrate.trace.second_session import SecondSession, second_session
+from dbctl.migrate.trace.second_session import SecondSession, goes_by_partition, second_session
 from dbctl.migrate.trace.server_side import install
 from dbctl.migrate.trace.session import Session
 from dbctl.migrate.trace.source import line_in
@@ -169,10 +169,16 @@ class Recorder:
         if not needs_facts(text.operations):
             running.before = session.seen
             return
-        if running.is_autocommit and not session.is_in_our_block and text.is_wrappable:
+        self._names.refresh(session.relations)
+        refuses_block = goes_by_partition(text.operations, self._names, session.path)
+        if (
+            running.is_autocommit
+            and not session.is_in_our_block
+            and text.is_wrappable
+            and not refuses_block
+        ):
             session.open_block()
             running.ends_block = True
-        self._names.refresh(session.relations)
         session.before()
         running.names, running.tables = self._facts.before(session, text.parsed)
         if running.is_autocommit and not session.is_in_our_block:

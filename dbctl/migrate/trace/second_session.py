@@ -24,6 +24,7 @@ from dbctl.postgres.catalog.queries import FIRST_OID
 from dbctl.postgres.identifiers import quote_identifier
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql.operations import (
+    Cluster,
     CreateIndex,
     DetachPartition,
     Drop,
@@ -138,6 +139,17 @@ def second_session(
     return second
 
 
+def goes_by_partition(operations: Iterable[Operation], names: Names, path: tuple[str, ...]) -> bool:
+    """Whether it works on each partition in a transaction of its own: it may not run in one of ours."""
+    objects = [
+        name
+        for operation in operations
+        if isinstance(operation, Reindex | Cluster)
+        and (name := operation.object if isinstance(operation, Reindex) else operation.table)
+    ]
+    return any(table.kind == "partitioned table" for table in names.tables_of(objects, path))
+
+
 def _barriers(operation: Operation, names: Names, path: tuple[str, ...]) -> Iterator[Barrier]:
     def tables(*wanted: Name) -> tuple[Relation, ...]:
         return tuple(names.tables_of(wanted, path))
@@ -151,6 +163,8 @@ def _barriers(operation: Operation, names: Names, path: tuple[str, ...]) -> Iter
         of_many = operation.kind not in {"index", "table"}
         found = tuple(names.tables_in(operation.object.name)) if of_many else tables(operation.object)
         yield Barrier(found, "ROW EXCLUSIVE")
+    elif isinstance(operation, Cluster) and operation.table:
+        yield Barrier(tables(operation.table), "ACCESS SHARE")
     elif isinstance(operation, DetachPartition):
         # For everybody who may still plan with the partition, and then for its readers.
         yield Barrier(tables(operation.table), "ACCESS SHARE")

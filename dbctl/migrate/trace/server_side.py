@@ -173,7 +173,11 @@ BEGIN
       AND (d.normal OR EXISTS (
           SELECT FROM pg_event_trigger_dropped_objects() o WHERE o.original AND o.object_type = 'table column'
       ))
-      AND d.object_type NOT IN ('type', 'rule', 'default value', 'toast table')
+      AND d.object_type NOT IN ('type', 'rule', 'toast table')
+      AND (d.object_type <> 'default value' OR d.normal AND EXISTS (
+          SELECT FROM pg_event_trigger_dropped_objects() o
+          WHERE o.original AND o.object_type IN ('sequence', 'function')
+      ))
       AND d.schema_name IS DISTINCT FROM 'pg_toast'
       AND NOT (d.object_type = 'trigger' AND NOT d.normal)
       AND NOT EXISTS (

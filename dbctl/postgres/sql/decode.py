@@ -34,6 +34,7 @@ _DECODERS: dict[str, Callable[[Fields], Iterator[Operation]]] = {
     "VacuumStmt": objects.vacuum,
     "LockStmt": objects.lock,
     "CreateTrigStmt": objects.create_trigger,
+    "RuleStmt": objects.create_rule,
     "CreatePolicyStmt": objects.create_policy,
     "AlterPolicyStmt": objects.alter_policy,
     "ViewStmt": objects.create_view,

@@ -133,6 +133,12 @@ def create_trigger(fields: Fields) -> Iterator[Operation]:
     yield op.CreateTrigger(table, fields.get("trigname", ""), fields.get("isconstraint", False))
 
 
+def create_rule(fields: Fields) -> Iterator[Operation]:
+    yield op.CreateTrigger(
+        relation(fields.get("relation", {})), fields.get("rulename", ""), is_rule=True
+    )
+
+
 def create_policy(fields: Fields) -> Iterator[Operation]:
     table = relation(fields.get("table", {}))
     yield op.CreatePolicy(table, fields.get("policy_name", ""), permissive=fields.get("permissive", False))

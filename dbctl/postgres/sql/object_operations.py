@@ -109,9 +109,12 @@ class LockTable(Operation):
 
 @dataclass(frozen=True, slots=True)
 class CreateTrigger(Operation):
+    """CREATE TRIGGER, and CREATE RULE of a table or view (``is_rule``)."""
+
     table: Name
     name: str
     is_constraint: bool = False
+    is_rule: bool = False
 
 
 @dataclass(frozen=True, slots=True)
