@@ -23,7 +23,6 @@ from dbctl.postgres.sql.operations import (
     Insert,
     LockTable,
     Merge,
-    Name,
     Select,
     Update,
 )
@@ -123,18 +122,21 @@ def hidden_dml(scene: Scene) -> Iterator[Hit]:
 
 @statement_rule(DML_UNBATCHED)
 def hidden_copy(scene: Scene) -> Iterator[Hit]:
-    """INSERT … SELECT inside a DO block, of a table that was read in full for it."""
+    """INSERT … SELECT inside a DO block, of a table that was read in full for it: by its index alone, maybe."""
     statement = scene.statement
     if not is_opaque(statement):
         return
+    scanned = {scan.relation.oid for scan in statement.scanned}
     for copy in _COPIES.findall(statement.sql):
-        read = {name.name for name in _tables_copied(copy)}
-        for scan in statement.scanned:
-            if stored(scan.relation) and scan.relation.name in read:
-                table = scan.relation.shown
-                yield Hit(
-                    (table,), {"table": table}, "It happens inside a DO block: one transaction for all."
-                )
+        for insert in _copies(copy):
+            read = {name.name for name in insert.tables_read}
+            is_all = insert.filter is not None and insert.filter.all_rows
+            for relation in dict.fromkeys(lock.relation for lock in statement.locks):
+                if stored(relation) and relation.name in read and (is_all or relation.oid in scanned):
+                    names = {"table": relation.shown}
+                    yield Hit(
+                        (relation.shown,), names, "It happens inside a DO block: one transaction for all."
+                    )
 
 
 @revision_rule(DML_UNBATCHED)
@@ -247,17 +249,16 @@ def _only_inserts(statement: Statement) -> bool:
     return is_block and not _CHANGES.search(statement.sql)
 
 
-def _tables_copied(sql: str) -> tuple[Name, ...]:
-    """What an INSERT … SELECT reads without a LIMIT; nothing where it can't be read alone."""
+def _copies(sql: str) -> tuple[Insert, ...]:
+    """An INSERT … SELECT without a LIMIT; nothing where it can't be read alone."""
     try:
         (parsed,) = parse(sql)
     except (SqlNotParsed, ValueError):
         return ()
     return tuple(
-        name
+        operation
         for operation in parsed.operations
         if isinstance(operation, Insert) and operation.source == "select" and not operation.limited
-        for name in operation.tables_read
     )
 
 

@@ -171,12 +171,7 @@ class Recorder:
             return
         self._names.refresh(session.relations)
         refuses_block = goes_by_partition(text.operations, self._names, session.path)
-        if (
-            running.is_autocommit
-            and not session.is_in_our_block
-            and text.is_wrappable
-            and not refuses_block
-        ):
+        if running.is_autocommit and not session.is_in_our_block and text.is_wrappable and not refuses_block:
             session.open_block()
             running.ends_block = True
         session.before()
@@ -226,7 +221,7 @@ class Recorder:
         notes = read_notes(after.notes, session.source)
         notes.reasons = {oid: why for oid, why in notes.reasons.items() if self._names.concerns(oid)}
         changes = difference(running.before, after, self._names)
-        changes.scanned = full_scans(session, running, changes, self._names)
+        changes.scanned = full_scans(session, running, changes, self._names, notes.hidden)
         if outdates_names(text.operations, notes.hidden):
             self._names.outdate()
         self._facts.outdate(text.operations, notes.hidden, changes, after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from dbctl.migrate.trace.model import Scan
+from dbctl.migrate.trace.model import Hidden, Scan
 from dbctl.migrate.trace.names import Names
 from dbctl.migrate.trace.observe import Changes
 from dbctl.migrate.trace.running import Running
@@ -12,6 +12,7 @@ from dbctl.migrate.trace.session import Session
 from dbctl.postgres.catalog.model import Relation
 from dbctl.postgres.identifiers import quote_identifier
 from dbctl.postgres.sql.operations import (
+    AddConstraint,
     Call,
     CreateTable,
     Delete,
@@ -27,16 +28,20 @@ from dbctl.postgres.sql.operations import (
 _QUERIES = (Select, Insert, Update, Delete, Merge, CreateTable, DoBlock, Call, SetConstraints)
 
 
-def full_scans(session: Session, running: Running, changes: Changes, names: Names) -> list[Scan]:
+def full_scans(
+    session: Session, running: Running, changes: Changes, names: Names, hidden: Iterable[Hidden] = ()
+) -> list[Scan]:
     """The tables that a statement has read in full, and the rows read.
 
     DDL reads a table in full or not at all, be it by an index: the check of a foreign key is a query. A query
-    may have stopped early, so the rows that it read are compared with those that are there.
+    may have stopped early, so the rows that it read are compared with those that are there. ``hidden`` ran inside.
     """
     operations = running.text.operations
     if not all(isinstance(operation, _QUERIES) for operation in operations):
         return list(_by_table((*changes.scanned, *_of_indexes(changes, names))))
+    inner = [op for each in hidden for op in each.operations]
     unbounded = {running.names.get(name) for op in operations for name in _read_in_full(op)}
+    unbounded |= {running.names.get(name) for op in inner for name in _checked(op)}
     by_index = [scan for scan in _of_indexes(changes, names) if scan.relation.oid in unbounded]
     candidates = list(_by_table((*changes.scanned, *by_index)))
     if not any(scan.rows for scan in candidates):
@@ -75,6 +80,13 @@ def _read_in_full(operation: Operation) -> Iterator[str]:
         yield from map(str, operation.tables)
     elif isinstance(operation, Insert) and operation.filter and operation.filter.all_rows:
         yield from map(str, operation.tables_read)
+
+
+def _checked(operation: Operation) -> Iterator[str]:
+    """The names of tables that a foreign key is checked on, be it by an index on both sides."""
+    if isinstance(operation, AddConstraint) and operation.constraint.references:
+        yield str(operation.table)
+        yield str(operation.constraint.references)
 
 
 def _count(session: Session, names: Names, relation: Relation) -> int:

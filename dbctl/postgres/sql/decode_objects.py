@@ -134,9 +134,7 @@ def create_trigger(fields: Fields) -> Iterator[Operation]:
 
 
 def create_rule(fields: Fields) -> Iterator[Operation]:
-    yield op.CreateTrigger(
-        relation(fields.get("relation", {})), fields.get("rulename", ""), is_rule=True
-    )
+    yield op.CreateTrigger(relation(fields.get("relation", {})), fields.get("rulename", ""), is_rule=True)
 
 
 def create_policy(fields: Fields) -> Iterator[Operation]:
