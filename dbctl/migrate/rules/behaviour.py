@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from dbctl.migrate.rules.created import keys_apart
-from dbctl.migrate.rules.facts import by_identity, named, operations, shown, sql_of
+from dbctl.migrate.rules.facts import by_identity, dropped_earlier, named, operations, shown, sql_of
 from dbctl.migrate.rules.fixes import numbered, qualified
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.new_keys import indexes_for
@@ -138,7 +138,8 @@ def _apart(operation: CreateTable | AddConstraint, key: Constraint, scene: Scene
 def create_trigger(operation: CreateTrigger, scene: Scene) -> Iterator[Hit]:
     """A trigger or a rule of a table that was there."""
     table = scene.table(operation.table)
-    if table is not None:
+    is_again = operation.is_rule and dropped_earlier(scene, "rule", operation.name)
+    if table is not None and not is_again:
         why = "A rule writes queries of the table anew before they are planned." if operation.is_rule else ""
         yield Hit(shown([table]), named(table, statement=sql_of(operation, scene)), why)
 

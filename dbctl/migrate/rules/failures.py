@@ -72,6 +72,8 @@ _LACKS = {
 }
 # Class 22 and 23 are about the rows that are there: what a rule says of the statement explains them.
 _ABOUT_ROWS = ("22", "23")
+# Undefined objects, and those of the wrong kind or state.
+_WANTING = {"42P01", "42703", "42704", "42883", "3F000", "42P10", "42809", "55000"}
 _MEANINGS = {
     "22": "a value does not fit its type",
     "22001": "a text is longer than its column allows",
@@ -126,6 +128,15 @@ def explained(statement: Statement, met: Iterable[Hazard]) -> bool:
     if failure.on_rows or failure.sqlstate.startswith(_ABOUT_ROWS):
         return bool(hazards)
     return any(each.effect == "failing" for each in hazards)
+
+
+def follows(statement: Statement, trace: RevisionTrace) -> bool:
+    """Whether it fails for want of what an earlier statement of the revision should have made, which fails too."""
+    failure = statement.failure
+    failed_before = any(
+        s.failure and not s.failure.on_rows for s in trace.statements if s.number < statement.number
+    )
+    return failure is not None and failed_before and failure.sqlstate in _WANTING
 
 
 def of_failure(failure: Failure, trace: RevisionTrace, statement: Statement | None = None) -> Hit:

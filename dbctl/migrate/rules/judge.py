@@ -95,6 +95,7 @@ def _left_over(statement: Statement, trace: RevisionTrace, matches: list[_Match]
     met = [match.hazard for match in matches]
     failure = statement.failure
     is_told = any(match.hit.fails for match in matches) or failures.explained(statement, met)
+    is_told = is_told or failures.follows(statement, trace)
     if failure is not None and not is_told:
         yield _Match(failures.hazard_of(failure), failures.of_failure(failure, trace, statement), statement)
     told = {table for match in matches for table in match.hit.tables}

@@ -25,58 +25,23 @@ from dbctl.migrate.trace.explain import failure_of, may_follow, refusals_of, tim
 from dbctl.migrate.trace.extensions import Extensions
 from dbctl.migrate.trace.faults import may_be_theirs
 from dbctl.migrate.trace.ground import Ground, commit, roll_back
+from dbctl.migrate.trace.ledger import Key, Ledger, Restart, Tried
 from dbctl.migrate.trace.limits import Limit
 from dbctl.migrate.trace.merge import merged
-from dbctl.migrate.trace.model import Failure, RevisionTrace
+from dbctl.migrate.trace.model import Failure, RevisionTrace, Statement
 from dbctl.migrate.trace.scratch import Scratch
 from dbctl.migrate.trace.version_table import make_room
 from dbctl.migrate.undoing import undoing
 from dbctl.migrate.watch import Stopped
 
-Key = tuple[str, str]
 Progress = Callable[[Step], None]
 Work = Callable[[], None]
 Traced = Callable[[RevisionTrace], None]
-# What may commit before its end, and is then not undone by a rollback.
+# What commits before its end is not undone by a rollback; CONCURRENTLY only where no transaction is open.
+_COMMITS_ITSELF = re.compile(rb"autocommit|\bcommit\b|\bbackfill\b", re.IGNORECASE)
 _COMMITS = re.compile(rb"autocommit|concurrently|\bcommit\b|\bbackfill\b", re.IGNORECASE)
-
-
-class Restart(BaseException):
-    """The present run of env.py is of no more use: its connection, or its database, has to be made again."""
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What is known over all runs of env.py that one trace takes; a key is a database and a revision.
-
-    ``stamped`` are not run any more. ``first`` are those that failed on rows and wait for a run without.
-    """
-
-    chosen: frozenset[str]
-    traces: dict[Key, RevisionTrace] = field(default_factory=dict)
-    first: dict[Key, RevisionTrace] = field(default_factory=dict)
-    stamped: set[Key] = field(default_factory=set)
-    heads: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    in_flight: Key | None = None
-    opened: bool = False
-    finished: bool = False
-    restart: bool = False
-    to_keep: str | None = None
-    to_reset: str | None = None
-    fatal: BaseException | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """``undone``: if it failed, nothing is left of it. ``disconnected``: it took the connection along.
-
-    ``again``: it may do better without the extension that it failed of.
-    """
-
-    trace: RevisionTrace
-    undone: bool = True
-    disconnected: bool = False
-    again: bool = False
+# A revision that goes on failing is not worth more tries.
+_MOST_LEFT_OUT = 5
 
 
 @dataclass(slots=True)
@@ -224,7 +189,11 @@ class Course:
             ground.empty(_connection(context))
             context.impl.memo = memory
             attempt = self._attempt(ground, context, step, work, rows=False)
-        self.ledger.traces[key] = trace = merged(first, attempt.trace) if first else attempt.trace
+        trace = merged(first, attempt.trace) if first else attempt.trace
+        if trace.failure and not explained:
+            context.impl.memo = memory
+            trace = self._beyond(ground, context, step, work, replace(attempt, trace=trace))
+        self.ledger.traces[key] = trace
         self.traced(trace)
         if trace.failure and not trace.failure.on_rows:
             self.scratch.skipped[step.revision.revision] = trace.failure.message
@@ -234,7 +203,7 @@ class Course:
 
     def _attempt(
         self, ground: Ground, context: MigrationContext, step: RevisionStep, work: Work, *, rows: bool
-    ) -> _Attempt:
+    ) -> Tried:
         """Run a revision once, or once more for each extension that turns out to be lacking."""
         memory = _remembered(context)
         attempt = self._once(ground, context, step, work, rows=rows)
@@ -247,10 +216,38 @@ class Course:
             self.scratch.skipped.setdefault(step.revision.revision, f"without the extension {names}")
         return attempt
 
+    def _beyond(
+        self, ground: Ground, context: MigrationContext, step: RevisionStep, work: Work, tried: Tried
+    ) -> RevisionTrace:
+        """The trace with what the revision does after the statement that ends it: again, and that one left out."""
+        trace, memory = tried.trace, _remembered(context)
+        left_out: dict[int, Statement] = {}
+        while (failed := tried.ended_by) and failed.number not in left_out and len(left_out) < _MOST_LEFT_OUT:
+            if _COMMITS_ITSELF.search(Path(step.revision.path).read_bytes()):
+                break
+            left_out[failed.number] = failed
+            with ground.recorder.leaving_out(left_out):
+                tried = self._once(ground, context, step, work, rows=False, keep=False)
+            trace = replace(trace, statements=tried.trace.statements)
+            context.impl.memo = dict(memory)
+        if left_out:
+            lines = ", ".join(str(one.line) for one in left_out.values())
+            trace = replace(
+                trace, notes=(*trace.notes, f"what follows was traced without line {lines}, which fails")
+            )
+        return trace
+
     def _once(
-        self, ground: Ground, context: MigrationContext, step: RevisionStep, work: Work, *, rows: bool
-    ) -> _Attempt:
-        """Run a revision, and roll it back if it fails."""
+        self,
+        ground: Ground,
+        context: MigrationContext,
+        step: RevisionStep,
+        work: Work,
+        *,
+        rows: bool,
+        keep: bool = True,
+    ) -> Tried:
+        """Run a revision, and roll it back if it fails, or is not to be kept."""
         connection, script = _connection(context), step.revision
         notes = ground.fill(connection) if rows else ()
         path, refused, commits = Path(script.path), len(self.guard.refused), ground.engines.commits
@@ -258,7 +255,7 @@ class Course:
         ground.recorder.start(connection, script.revision, path)
         self.extensions.start(path)
         started = time.monotonic()
-        error = self._execute(work, connection)
+        error = self._execute(work, connection, commit if keep else roll_back)
         took = time.monotonic() - started
         statements = ground.recorder.finish()
         if ground.recorder.bug:
@@ -282,12 +279,12 @@ class Course:
             lacking=self.extensions.left_out(),
         )
         if error is None:
-            return _Attempt(trace)
+            return Tried(trace)
         committed = ground.engines.commits > commits or any(one.mode == "autocommit" for one in statements)
         connected = roll_back(connection)
         undone = connected and not committed
         again = self._lacks(error, script.revision) and undone
-        return _Attempt(self._failed(trace, error), undone, not connected, again)
+        return Tried(self._failed(trace, error), undone, not connected, again)
 
     def _failed(self, trace: RevisionTrace, error: BaseException) -> RevisionTrace:
         failure = failure_of(error, self.limit.seconds, struck=self.limit.struck)
@@ -304,12 +301,14 @@ class Course:
             notes=notes,
         )
 
-    def _execute(self, work: Work, connection: Connection) -> BaseException | None:
+    def _execute(
+        self, work: Work, connection: Connection, end: Callable[[Connection], object] = commit
+    ) -> BaseException | None:
         """Run a revision to its commit, deferred constraints included; its error, if it ends with one."""
         try:
             with self.limit.revision():
                 work()
-                commit(connection)
+                end(connection)
         except BaseException as error:
             self.limit.leave()
             if self.limit.stopping:

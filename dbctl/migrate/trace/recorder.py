@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from dbctl.postgres.sql.placeholders import numbered
 
 # asyncpg and pg8000 prepare what they are given: several statements in one string fail there, and shall.
 _TAKES_SEVERAL = {"psycopg2", "psycopg2cffi", "psycopg", "psycopg_async"}
+_NOTHING = "SELECT 1 WHERE false"
 
 
 class Recorder:
@@ -56,6 +58,8 @@ class Recorder:
         self._running: dict[int, Running] = {}
         self._rehearsal = Rehearsal()
         self._faults = Faults()
+        # By number: what failed in an earlier try, and stands in this one's list without being run.
+        self._left_out: Mapping[int, Statement] = {}
         # A parser that is missing shows here, and not in the first statement of a revision.
         read_text("SELECT")
 
@@ -87,6 +91,15 @@ class Recorder:
         finally:
             for name, listener in listeners.items():
                 event.remove(Engine, name, listener)
+
+    @contextmanager
+    def leaving_out(self, statements: Mapping[int, Statement]) -> Iterator[None]:
+        """Let these statements, by number, do nothing: they fail, and what comes after them is to be seen."""
+        self._left_out = statements
+        try:
+            yield
+        finally:
+            self._left_out = {}
 
     def start(self, connection: Connection, revision: str, path: Path) -> None:  # noqa: ARG002 - for the caller's words
         """A revision begins: what is there now was there before it. Opens no transaction that stays open."""
@@ -126,6 +139,9 @@ class Recorder:
         is_last = len(text.parsed) > 1
         if is_last and not parameters and connection.dialect.driver in _TAKES_SEVERAL:
             sql, text = self._run_all_but_last(connection, session, text, escape=bool(formats))
+        if (left_out := self._left_out.get(len(self._statements) + 1)) and not many:
+            self._statements.append(replace(left_out, transaction=session.transaction))
+            return _NOTHING, ()
         sets = sets_of(parameters) if many else [parameters]
         running = Running(
             session=session,

@@ -16,12 +16,13 @@ from dbctl.migrate.environment import make_environment
 from dbctl.migrate.failure import ran_nothing
 from dbctl.migrate.project import Project
 from dbctl.migrate.trace import redirect
-from dbctl.migrate.trace.course import Course, Ledger, Progress, Traced
+from dbctl.migrate.trace.course import Course, Progress, Traced
 from dbctl.migrate.trace.endings import kept_alive
 from dbctl.migrate.trace.explain import failure_of, run_error
 from dbctl.migrate.trace.extensions import Extensions
 from dbctl.migrate.trace.ground import Engines, Ground, commit
 from dbctl.migrate.trace.isolated import NO_CONVENTION, find_convention, run_neutral
+from dbctl.migrate.trace.ledger import Ledger
 from dbctl.migrate.trace.limits import Limit, run_limited
 from dbctl.migrate.trace.model import RevisionTrace
 from dbctl.migrate.trace.options import TraceOptions

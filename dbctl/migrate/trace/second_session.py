@@ -163,15 +163,21 @@ def _barriers(operation: Operation, names: Names, path: tuple[str, ...]) -> Iter
         of_many = operation.kind not in {"index", "table"}
         found = tuple(names.tables_in(operation.object.name)) if of_many else tables(operation.object)
         yield Barrier(found, "ROW EXCLUSIVE")
-    elif isinstance(operation, Cluster) and operation.table:
-        yield Barrier(tables(operation.table), "ACCESS SHARE")
     elif isinstance(operation, DetachPartition):
         # For everybody who may still plan with the partition, and then for its readers.
         yield Barrier(tables(operation.table), "ACCESS SHARE")
         yield Barrier(tables(operation.partition), "ACCESS SHARE")
-    elif isinstance(operation, Vacuum):
-        for name in operation.tables:
-            yield Barrier(tables(name), "ACCESS SHARE" if operation.full else "SHARE UPDATE EXCLUSIVE")
+    elif isinstance(operation, Vacuum | Cluster):
+        yield from (Barrier(tables(name), mode) for name, mode in _cleaned(operation))
+
+
+def _cleaned(operation: Vacuum | Cluster) -> Iterator[tuple[Name, str]]:
+    """The tables that it goes over, and a lock that it waits for."""
+    if isinstance(operation, Vacuum):
+        mode = "ACCESS SHARE" if operation.full else "SHARE UPDATE EXCLUSIVE"
+        yield from ((name, mode) for name in operation.tables)
+    elif operation.table:
+        yield operation.table, "ACCESS SHARE"
 
 
 def _lock(barrier: Barrier) -> str:
