@@ -13,9 +13,9 @@ from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.catalog.model import Table
 from dbctl.postgres.lock_modes import LockMode
+from dbctl.postgres.sql.builtin_types import SERIAL
 from dbctl.postgres.sql.operations import AddColumn, Column
 
-SERIAL = {"serial", "bigserial", "smallserial"}
 # Not volatile: worked out once, for all rows alike. Of a function that is not here, the rewrite itself tells.
 _ONCE = {
     *(
@@ -53,50 +53,6 @@ _ONCE = {
         "jsonb_build_array",
         "json_build_object",
     ),
-}
-BUILT_IN = {
-    *(
-        "int2",
-        "int4",
-        "int8",
-        "numeric",
-        "float4",
-        "float8",
-        "bool",
-        "text",
-        "varchar",
-        "bpchar",
-        "char",
-        "name",
-    ),
-    *(
-        "date",
-        "time",
-        "timetz",
-        "timestamp",
-        "timestamptz",
-        "interval",
-        "uuid",
-        "json",
-        "jsonb",
-        "xml",
-        "bytea",
-    ),
-    *(
-        "inet",
-        "cidr",
-        "macaddr",
-        "macaddr8",
-        "bit",
-        "varbit",
-        "money",
-        "oid",
-        "point",
-        "box",
-        "tsvector",
-        "tsquery",
-    ),
-    *("int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange", *SERIAL),
 }
 NUMBERED = (
     (
@@ -169,32 +125,6 @@ ADD_IDENTITY = hazard(
         lock=LockMode.ACCESS_EXCLUSIVE,
     )
 )
-CONSTRAINED_DOMAIN = hazard(
-    Hazard(
-        id="add-col-constrained-domain",
-        level=Level.DANGER,
-        effect="blocking",
-        why=(
-            "A column of a domain with a constraint makes PostgreSQL write the whole table anew to test it, while "
-            "every query on the table waits."
-        ),
-        safe=(
-            (
-                "base = op.get_bind().scalar(sa.text(\n"
-                "    \"SELECT format_type(typbasetype, typtypmod) FROM pg_type WHERE oid = CAST('{type}' AS regtype)\"\n"
-                "))\n"
-                'op.execute("ALTER TABLE {table} ADD COLUMN {column} " + base)'
-            ),
-            (
-                "# The cast tests what the domain demands.\n"
-                'op.execute("""ALTER TABLE {table} ADD CONSTRAINT {column}_domain\n'
-                '    CHECK ({column} IS NULL OR CAST({column} AS {type}) IS NOT NULL) NOT VALID""")'
-            ),
-            'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {column}_domain")',
-        ),
-        lock=LockMode.ACCESS_EXCLUSIVE,
-    )
-)
 
 
 def added(operation: AddColumn, scene: Scene) -> Table | None:
@@ -226,7 +156,7 @@ def whole(column: Column | None, *between: str, add: str = recipes.ADD_COLUMN) -
         return (add, *between)
     if column.identity or column.type.name in SERIAL:
         return (*NUMBERED, *between, *recipes.NOT_NULL)
-    if column.default and add is recipes.ADD_COLUMN and not _is_volatile(column):
+    if column.default and add is recipes.ADD_COLUMN and not is_volatile(column):
         promise = " NOT NULL" if column.not_null else ""
         return (add.replace("{type}", "{type} DEFAULT {default}" + promise), *between)
     promised = recipes.NOT_NULL if column.not_null else ()
@@ -248,7 +178,7 @@ def volatile_default(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
     """A default that the server worked out for each row."""
     table = added(operation, scene)
     default = operation.column.default
-    if table and default and _is_volatile(operation.column) and rewrites(scene, table, "default"):
+    if table and default and is_volatile(operation.column) and rewrites(scene, table, "default"):
         yield _kept_not_null(VOLATILE_DEFAULT, operation, hit(operation, scene, table, default=default.sql))
 
 
@@ -279,26 +209,6 @@ def identity(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
         yield _kept_not_null(ADD_IDENTITY, operation, found)
 
 
-@rule(CONSTRAINED_DOMAIN, AddColumn)
-def constrained_domain(operation: AddColumn, scene: Scene) -> Iterator[Hit]:
-    """A rewrite that only the column's type explains."""
-    table = added(operation, scene)
-    column = operation.column
-    failure = scene.statement.failure
-    # Its NOT NULL is tested on the rows that are there, and they get NULL.
-    fails = failure is not None and failure.sqlstate == "23502" and failure.message.startswith("domain ")
-    if table is None or column.type.name in BUILT_IN or not (fails or rewrites(scene, table, "default")):
-        return
-    if not (column.generated or column.identity or _is_volatile(column)):
-        found = hit(operation, scene, table)
-        if fails:
-            found = replace(
-                found, why="The domain allows no NULL: over rows it fails with 23502.", fails=True
-            )
-        add, *checks = CONSTRAINED_DOMAIN.safe
-        yield replace(found, fix=fill(whole(column, *checks, add=add), found))
-
-
 def _kept_not_null(hazard: Hazard, operation: AddColumn, found: Hit) -> Hit:
     """The hit with NOT NULL at the end of its fix, where the column was meant to be so: at first it can't be."""
     column = operation.column
@@ -307,6 +217,6 @@ def _kept_not_null(hazard: Hazard, operation: AddColumn, found: Hit) -> Hit:
     return replace(found, fix=fill((*hazard.safe, *recipes.NOT_NULL), found))
 
 
-def _is_volatile(column: Column) -> bool:
+def is_volatile(column: Column) -> bool:
     """Whether the default calls something that is not known to give all rows the same."""
     return column.default is not None and any(name not in _ONCE for name in column.default.functions)

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import ran, reads, rewrites
-from dbctl.migrate.rules.columns import NUMBERED, SERIAL, added, hit, key_names, whole
+from dbctl.migrate.rules.columns import NUMBERED, added, hit, key_names, whole
 from dbctl.migrate.rules.fixes import fill
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.lock_modes import LockMode
+from dbctl.postgres.sql.builtin_types import SERIAL
 from dbctl.postgres.sql.operations import AddColumn, Column
 
 # A harmless constant of common types.

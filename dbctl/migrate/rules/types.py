@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import affected, are_new, ran, reads, rewrites, spelled
-from dbctl.migrate.rules.columns import BUILT_IN
 from dbctl.migrate.rules.drop_fixes import column_drop
 from dbctl.migrate.rules.facts import found, named, operations, shown, sql_of
 from dbctl.migrate.rules.fixes import fill
@@ -19,6 +18,7 @@ from dbctl.migrate.rules.widths import catalog_type, is_narrower, is_read_from_t
 from dbctl.postgres.catalog.model import Constraint, Table
 from dbctl.postgres.identifiers import quote_identifier, quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
+from dbctl.postgres.sql.builtin_types import BUILT_IN
 from dbctl.postgres.sql.operations import AlterType, Drop, DropColumn, SetExpression, SetVariable
 
 _NEW_COLUMN = (recipes.ADD_NEW_COLUMN, recipes.COPY_TO_NEW_COLUMN)

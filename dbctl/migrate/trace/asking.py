@@ -59,6 +59,29 @@ READ_TYPE_USERS = _AS_BYTES.format("""(
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'm')
 )""")
 
+# What the types of these names give a column by themselves, those that are domains: [name, default, is_constrained].
+READ_DOMAINS = _AS_BYTES.format("""(
+    WITH RECURSIVE wanted (name, oid, typdefault, top) AS (
+        SELECT w.name, t.oid, t.typdefault, t.oid
+        FROM json_array_elements_text(CAST(:types AS json)) w (name)
+        JOIN pg_catalog.pg_type t ON t.oid = pg_catalog.to_regtype(w.name) AND t.typtype = 'd'
+        UNION ALL
+        SELECT w.name, b.oid, w.typdefault, w.top
+        FROM wanted w
+        JOIN pg_catalog.pg_type t ON t.oid = w.oid
+        JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype AND b.typtype = 'd'
+    )
+    SELECT json_agg(json_build_array(w.name, w.typdefault, w.constrained))::text
+    FROM (
+        SELECT w.name, w.typdefault, bool_or(t.typnotnull OR EXISTS (
+            SELECT FROM pg_catalog.pg_constraint c WHERE c.contypid = w.oid
+        )) AS constrained
+        FROM wanted w
+        JOIN pg_catalog.pg_type t ON t.oid = w.oid
+        GROUP BY w.name, w.typdefault
+    ) w
+)""")
+
 
 class Asking:
     """Puts questions to the server through a cursor of the driver, on a connection that SQLAlchemy has.

@@ -6,16 +6,19 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from dbctl.migrate.trace.asking import READ_TABLES, READ_TYPE_USERS, document
-from dbctl.migrate.trace.model import Hidden
+from dbctl.migrate.trace.asking import READ_DOMAINS, READ_TABLES, READ_TYPE_USERS, document
+from dbctl.migrate.trace.model import Domain, Hidden
 from dbctl.migrate.trace.names import Names
 from dbctl.migrate.trace.observe import Changes, Observation
 from dbctl.migrate.trace.session import Session
 from dbctl.postgres.catalog.model import Table
 from dbctl.postgres.catalog.read import tables_of
+from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
 from dbctl.postgres.sql import Parsed, SqlNotParsed, parse
+from dbctl.postgres.sql.builtin_types import BUILT_IN
 from dbctl.postgres.sql.operations import (
+    AddColumn,
     AddDomainConstraint,
     AddEnumValue,
     AttachPartition,
@@ -136,6 +139,21 @@ class Facts:
         if missing := wanted - self._cache.keys():
             self._cache |= tables_of(session.asking.ask(READ_TABLES, oids=",".join(map(str, missing))))
         return {oid: self._cache[oid] for oid in wanted if oid in self._cache}
+
+
+def domains_of(session: Session, operations: Iterable[Operation]) -> dict[str, Domain]:
+    """The domains among the types of columns that are added, by the types' names as written."""
+    types = {op.column.type.name for op in operations if isinstance(op, AddColumn)} - BUILT_IN
+    if not types:
+        return {}
+    wanted = json.dumps([".".join(map(quote_if_needed, name.split("."))) for name in sorted(types)])
+    rows = document(session.asking.ask(READ_DOMAINS, types=wanted)) or ()
+    found = {name: Domain(default, constrained) for name, default, constrained in rows}
+    return {
+        name: found[quoted]
+        for name in types
+        if (quoted := ".".join(map(quote_if_needed, name.split(".")))) in found
+    }
 
 
 def needs_facts(operations: Iterable[Operation]) -> bool:

@@ -52,6 +52,14 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Domain:
+    """What a domain gives a column by itself; those that it is over are counted in."""
+
+    default: str | None
+    is_constrained: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Hidden:
     """A statement that ran inside another (a DO block, a function), as an event trigger saw it."""
 
@@ -68,6 +76,7 @@ class Statement:
     ``locks`` what it took in addition. ``before`` has the tables that it is about, by oid, as they were just
     before it ran; ``names`` resolves the names it uses (as written) to oids. Relations made by the same
     revision never appear in locks, scans, rewrites or writes; ``created`` are the oids of those that it made.
+    ``domains`` are those among the types, as written, of columns that it adds.
     ``operations`` is empty where the parser does not know the syntax; ``hidden`` ran inside it.
     """
 
@@ -94,6 +103,7 @@ class Statement:
     created: frozenset[int] = frozenset()
     before: Mapping[int, Table] = field(default_factory=dict)
     names: Mapping[str, int] = field(default_factory=dict)
+    domains: Mapping[str, Domain] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     failure: Failure | None = None
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, event
 from dbctl.database.errors import sqlstate
 from dbctl.errors import Refused
 from dbctl.migrate.marks import UNRECORDED
-from dbctl.migrate.trace.facts import Facts, needs_facts, outdates_names, sets_path
+from dbctl.migrate.trace.facts import Facts, domains_of, needs_facts, outdates_names, sets_path
 from dbctl.migrate.trace.faults import Faults
 from dbctl.migrate.trace.hidden import Notes, hidden_in_error, read_notes
 from dbctl.migrate.trace.leash import leads_away
@@ -198,6 +198,8 @@ class Recorder:
             hidden = self._rehearsal.hidden_in(session, sql, parameters, text.operations)
             names, tables = self._facts.before_hidden(session, hidden)
             running.names, running.tables = names | running.names, tables | running.tables
+            inner = tuple(op for each in hidden for op in each.operations)
+            running.domains = domains_of(session, (*text.operations, *inner))
         running.before = session.seen
 
     def _after(

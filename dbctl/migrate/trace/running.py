@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dbctl.migrate.trace.hidden import Notes
-from dbctl.migrate.trace.model import Failure, Statement
+from dbctl.migrate.trace.model import Domain, Failure, Statement
 from dbctl.migrate.trace.observe import Changes, Observation
 from dbctl.migrate.trace.second_session import SecondSession
 from dbctl.migrate.trace.session import Session
@@ -77,6 +77,7 @@ class Running:
     before: Observation | None = None
     names: dict[str, int] = field(default_factory=dict)
     tables: dict[int, Table] = field(default_factory=dict)
+    domains: dict[str, Domain] = field(default_factory=dict)
     ends_block: bool = False
     second: SecondSession | None = None
     started: float = 0.0
@@ -118,6 +119,7 @@ class Running:
             created=frozenset(changes.created),
             before=self.tables,
             names=self.names,
+            domains=self.domains,
             failure=failure,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.migrate.rules.conftest import as_body
@@ -19,6 +21,7 @@ COUNTED = (
 )
 COPY = ACCOUNT + "CREATE TABLE copy (id bigint PRIMARY KEY);"
 BY_DEVICE = READING + "CREATE INDEX ri ON reading (device);"
+VOLATILE = ACCOUNT + "CREATE DOMAIN tok AS uuid DEFAULT gen_random_uuid();"
 NONE: set[str] = set()
 CASES = [
     (ACCOUNT, "CREATE OR REPLACE RULE r AS ON UPDATE TO account DO ALSO NOTHING", {"create-trigger"}),
@@ -74,6 +77,18 @@ CASES = [
         "DO $$ BEGIN ALTER TYPE ticket_state RENAME VALUE 'closed' TO 'shut'; END $$",
         {"rename-enum-value"},
     ),
+    (VOLATILE, "ALTER TABLE account ADD COLUMN t tok NOT NULL", {"add-col-volatile-default"}),
+    (
+        VOLATILE + 'CREATE SCHEMA "S"; CREATE DOMAIN "S"."Tok" AS tok;',
+        'DO $$ BEGIN ALTER TABLE account ADD COLUMN t "S"."Tok"; END $$',
+        {"add-col-volatile-default"},
+    ),
+    (
+        VOLATILE + "ALTER DOMAIN tok ADD CHECK (VALUE IS NOT NULL);",
+        "ALTER TABLE account ADD COLUMN t tok",
+        {"add-col-constrained-domain"},
+    ),
+    (ACCOUNT + "CREATE DOMAIN tok AS text DEFAULT 'x';", "ALTER TABLE account ADD COLUMN t tok", NONE),
 ]
 ALONE = [
     ("REINDEX INDEX ri", {"reindex"}, "ShareLock"),
@@ -103,3 +118,14 @@ async def test_a_foreign_key_inside_a_block_reads_both_tables(judged):
         as_body(f"DO $$ BEGIN {add.format(' NOT VALID')}; END $$"),
     )
     assert [(each.hazard, each.scans) for each in run.findings] == [("add-fk", True)]
+
+
+async def test_a_domain_s_default_goes_to_new_rows_first_and_to_the_old_in_batches(judged):
+    run = await judged(VOLATILE, as_body("ALTER TABLE account ADD COLUMN t tok"))
+    fix = run.finding("add-col-volatile-default").fix
+    bodies = [body for body in re.split(r"# revision \d+\n", fix) if body.strip()]
+    asked = """assert op.get_bind().scalar(sa.text(
+        "SELECT count(*) = count(DISTINCT t) AND count(*) > 1 FROM account"))"""
+    inserted = "op.execute(\"INSERT INTO account (email) VALUES ('new')\")"
+    after = await judged(VOLATILE, f"{bodies[0]}\n{inserted}", bodies[1], asked)
+    assert after.hazards == set(), [(each.hazard, each.why) for each in after.findings]
