@@ -58,6 +58,8 @@ _BY_PHRASE: tuple[tuple[tuple[str, ...], type[DbctlError], str, str], ...] = (
     (("fatal:  permission denied for database",), errors.WrongPassword, "not let in", _CONNECT_HINT),
     (("password", "pg_hba", 'role "" does not exist'), errors.WrongPassword, "not let in", _PASSWORD_HINT),
     (('database "" does not exist',), errors.NoSuchDatabase, "no such database", _BY_STATE["3D000"][1]),
+    # libpq's words for an address that nobody knows.
+    (("could not translate host name",), errors.Unreachable, "host not found", _START_HINT),
     (("timeout expired",), errors.ConnectTimeout, "no answer in time", _START_HINT),
     (("queuepool limit",), errors.Busy, "the pool is empty", "raise pool.size, or hold connections shorter"),
     (("ssl", "certificate"), errors.TlsFailed, "no TLS connection", _TLS_HINT),

@@ -194,6 +194,7 @@ async def test_no_error_text_holds_a_statements_values(empty_conninfo):
         ('FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "bob", SSL off', errors.WrongPassword),
         ("server does not support SSL, but SSL was required", errors.TlsFailed),
         ("timeout expired", errors.ConnectTimeout),
+        ('could not translate host name "db.gone" to address: Name or service not known', errors.Unreachable),
         ("could not connect to server: Connection refused", errors.Unreachable),
     ],
 )

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 
 from dbctl.database import ConnInfo
 from dbctl.database.errors import sqlstate, translated
-from dbctl.errors import Refused
+from dbctl.errors import Refused, Unreachable
 from dbctl.migrate.trace.server import trace_server
 from dbctl.postgres.identifiers import quote_identifier
 from dbctl.postgres.scratch import ScratchServer
@@ -162,6 +162,7 @@ class Scratch:
             engine.dispose()
 
 
+_ANOTHER_SERVER = "see to the address given by --scratch-url; without it a server of our own is started"
 _NO_ROLE = re.compile(r'role "(?P<name>.+)" does not exist')
 _INVALID_PARAMETER = "22023"
 _STARTED = "SELECT CAST(pg_postmaster_start_time() AS text)"
@@ -211,8 +212,13 @@ def scratch_on(server: ScratchServer, notes: tuple[str, ...] = ()) -> Iterator[S
 
 
 def _server_major(url: ConnInfo) -> int:
-    with translated(url, connecting=True), _engine(url).connect() as connection:
-        version, is_superuser = connection.exec_driver_sql(_SERVER).one()
+    try:
+        with translated(url, connecting=True), _engine(url).connect() as connection:
+            version, is_superuser = connection.exec_driver_sql(_SERVER).one()
+    except Unreachable as error:
+        # The settings have no part in this address.
+        error.hint = _ANOTHER_SERVER
+        raise
     if not is_superuser:
         raise Refused(
             f"role {url.role} can't trace on {url.place}",

@@ -8,7 +8,7 @@ from textwrap import indent
 import pytest
 
 from dbctl.database import ConnInfo
-from dbctl.errors import Refused
+from dbctl.errors import Refused, Unreachable
 from dbctl.migrate.rules.judge import judge
 from dbctl.migrate.rules.model import Level
 from dbctl.migrate.trace.run import TraceOptions, trace
@@ -226,6 +226,15 @@ async def test_on_a_server_that_was_named_other_databases_are_out_of_reach(serve
         found = await traced(project, scratch=scratch)
     assert found["a1"].failure
     assert f"/{server.database} in " in found["a1"].failure.message
+
+
+@pytest.mark.parametrize("change", [{"host": "no.such.host.invalid"}, {"host": "127.0.0.1", "port": "1"}])
+def test_a_server_that_was_named_and_is_not_there_points_to_its_option(server, change):
+    address = ConnInfo({**server.keywords, **change})
+    with pytest.raises(Unreachable) as caught, made_scratch(url=address):
+        pass
+    assert "--scratch-url" in caught.value.hint
+    assert "env show" not in caught.value.hint
 
 
 def test_a_server_where_we_may_not_trace_is_refused(server):
