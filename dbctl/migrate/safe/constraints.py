@@ -13,6 +13,7 @@ from sqlalchemy import Column
 from sqlalchemy.sql.elements import conv
 
 from dbctl.migrate.safe.changes import Change, Placed
+from dbctl.migrate.safe.defaults import is_volatile
 from dbctl.migrate.safe.facts import TableKey, qualified
 from dbctl.migrate.safe.names import free_name
 from dbctl.migrate.safe.operations import (
@@ -39,6 +40,10 @@ _FILL = (
     "insists on one in new rows, and the next revision in all rows."
 )
 _LATER = "{column} becomes NOT NULL in a later revision, when every row has a value."
+_FROM_NOW_ON = (
+    "The default of {column} differs from row to row: with it, ADD COLUMN would write all of {table} anew. New rows "
+    "get it from here on; give it to the others in batches: UPDATE … SET {column} = DEFAULT WHERE {column} IS NULL."
+)
 _AGAIN = "No work if it is validated already; after a downgrade it is not."
 
 
@@ -89,21 +94,46 @@ def create_check(operation: ops.CreateCheckConstraintOp, change: Change, scene: 
 
 
 def add_column(operation: ops.AddColumnOp, change: Change, scene: Scene) -> Iterator[Part]:
-    """One that no row may lack, and no default gives: nullable first, NOT NULL when the rows have it."""
+    """One that no row may lack, and no constant gives: nullable first, NOT NULL when the rows have it."""
     column: Column[Any] = operation.column
     table = scene.key(operation)
     down = tuple(one.alone() for one in change.downs)
-    needs_value = not column.nullable and column.server_default is None and not column.primary_key
-    if not needs_value:
+    differs = is_volatile(column, scene)
+    needs_value = (
+        not column.nullable and (differs or column.server_default is None) and not column.primary_key
+    )
+    if not (needs_value or differs):
         yield Part(Phase.PLAIN, (change.up.alone(),), down, frozenset([table]))
         return
     nullable = sqla_compat._copy(column)  # noqa: SLF001 - Column.copy() is gone
     nullable.nullable = True
-    added = ops.AddColumnOp(operation.table_name, nullable, schema=operation.schema)
-    comment = CommentOp(_LATER.format(column=column.name))
-    up = (comment, Placed(added, change.up.container).alone())
+    after: tuple[MigrateOperation, ...] = ()
+    words = []
+    if differs:
+        nullable.server_default = None
+        words.append(_FROM_NOW_ON.format(column=column.name, table=operation.table_name))
+        after = (_default_of(operation),)
+    if needs_value:
+        words.append(_LATER.format(column=column.name))
+    added = Placed(
+        ops.AddColumnOp(operation.table_name, nullable, schema=operation.schema), change.up.container
+    )
+    up = (*map(CommentOp, words), added.alone(), *after)
     yield Part(Phase.PLAIN, up, down, frozenset([table]))
-    yield from _not_null(operation.schema, operation.table_name, column.name, column.type, scene)
+    if needs_value:
+        yield from _not_null(operation.schema, operation.table_name, column.name, column.type, scene)
+
+
+def _default_of(operation: ops.AddColumnOp) -> MigrateOperation:
+    """What gives the column its default, when it is there."""
+    column: Column[Any] = operation.column
+    return ops.AlterColumnOp(
+        operation.table_name,
+        column.name,
+        schema=operation.schema,
+        existing_type=column.type,
+        modify_server_default=column.server_default,
+    )
 
 
 def alter_column(operation: ops.AlterColumnOp, change: Change, scene: Scene) -> Iterator[Part]:

@@ -26,16 +26,20 @@ SELECT n.nspname, taken.name
   JOIN pg_catalog.pg_namespace n ON n.oid = taken.namespace
  WHERE n.nspname = ANY(CAST(:schemas AS text[]))
 """
+_VOLATILE = "SELECT DISTINCT CAST(proname AS text) FROM pg_catalog.pg_proc WHERE provolatile = 'v'"
 
 
 @dataclass(slots=True)
 class Facts:
-    """``schemas`` has the real schema of each table that is there; ``taken`` the names in use, by schema."""
+    """``schemas`` has the real schema of each table that is there; ``taken`` the names in use, by schema;
+    ``volatile`` those of functions that may give each row another value.
+    """
 
     default_schema: str | None
     schemas: dict[TableKey, str] = field(default_factory=dict)
     partitioned: set[TableKey] = field(default_factory=set)
     taken: dict[str, set[str]] = field(default_factory=dict)
+    volatile: frozenset[str] = frozenset()
 
     def key(self, schema: str | None, name: str) -> TableKey:
         """One key for a table, however its schema is written."""
@@ -47,7 +51,7 @@ class Facts:
 
 
 def read_facts(connection: Connection, tables: Collection[TableKey]) -> Facts:
-    """Read them for the tables (pg_class, pg_constraint), which need not be there."""
+    """Read them for the tables (pg_class, pg_constraint, pg_proc), which need not be there."""
     facts = Facts(connection.dialect.default_schema_name)
     wanted = [facts.key(*table) for table in tables]
     rows = connection.execute(text(_TABLES), {"names": [qualified(*table) for table in wanted]})
@@ -59,6 +63,7 @@ def read_facts(connection: Connection, tables: Collection[TableKey]) -> Facts:
     schemas = sorted(set(facts.schemas.values()))
     for schema, name in connection.execute(text(_TAKEN), {"schemas": schemas}):
         facts.taken.setdefault(schema, set()).add(name)
+    facts.volatile = frozenset(connection.scalars(text(_VOLATILE)))
     return facts
 
 

@@ -40,6 +40,7 @@ B = 'sa.Column("b", sa.Text)'
 PARENT = table("parents", 'sa.Column("code", sa.BigInteger)')
 CHILD = 'sa.Column("parent_id", sa.BigInteger)'
 CHILD_INDEX = 'sa.Index("ix_children_parent", "parent_id")'
+EACH = 'server_default=sa.text("gen_random_uuid()")'
 DROP = frozenset({"drop-constraint"})
 KEY = 'sa.ForeignKeyConstraint(["parent_id"], ["parents.id"]'
 
@@ -47,6 +48,20 @@ CASES = {
     "column": Case(table("things"), table("things", A), 1),
     "column with a default": Case(
         table("things"), table("things", 'sa.Column("a", sa.Text, nullable=False, server_default="x")'), 1
+    ),
+    "column with a default of its own for each row": Case(
+        table("things", A), table("things", A, f'sa.Column("token", sa.Uuid, {EACH})'), 1
+    ),
+    "column not null with a default of its own for each row": Case(
+        table("things", A), table("things", A, f'sa.Column("token", sa.Uuid, nullable=False, {EACH})'), 4
+    ),
+    "column with a default that all rows share": Case(
+        table("things"),
+        table(
+            "things",
+            'sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())',
+        ),
+        1,
     ),
     "column not null": Case(table("things"), table("things", 'sa.Column("a", sa.Text, nullable=False)'), 4),
     "not null": Case(table("things", A), table("things", 'sa.Column("a", sa.Text, nullable=False)'), 3),
