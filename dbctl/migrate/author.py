@@ -11,6 +11,7 @@ from typing import Any
 
 from alembic.autogenerate import RevisionContext
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy.engine.interfaces import Dialect
 
 from dbctl.errors import UsageError
 from dbctl.migrate.environment import Environment, make_environment
@@ -20,6 +21,7 @@ from dbctl.migrate.model import Created, Direction, Script
 from dbctl.migrate.project import Project
 from dbctl.migrate.safe.checks import missing_checks
 from dbctl.migrate.safe.form import SafeForm
+from dbctl.migrate.safe.percents import single_percents
 from dbctl.migrate.site import Site, beacon
 from dbctl.migrate.streams import project_output
 from dbctl.migrate.watch import Watch
@@ -60,10 +62,12 @@ async def autogenerate_revision(
 
     form = SafeForm() if compare and not plain else None
     notes: list[str] = []
+    dialects: list[Dialect] = []
 
     def steps(heads: Any, migration_context: MigrationContext) -> Iterable[Any]:
         fill = context.run_autogenerate if compare else context.run_no_autogenerate
         fill(heads, migration_context)
+        dialects.append(migration_context.dialect)
         if compare:
             notes.extend(missing_checks(migration_context))
         if form is not None:
@@ -84,7 +88,8 @@ async def autogenerate_revision(
         if _is_empty(context):
             return ()
         _make_safe(form, environment, context)
-    return await asyncio.to_thread(_write, environment, context)
+    with single_percents(dialects):
+        return await asyncio.to_thread(_write, environment, context)
 
 
 async def write_sql(project: Project, direction: Direction, revision: str) -> Script:

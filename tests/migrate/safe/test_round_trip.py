@@ -41,6 +41,7 @@ PARENT = table("parents", 'sa.Column("code", sa.BigInteger)')
 CHILD = 'sa.Column("parent_id", sa.BigInteger)'
 CHILD_INDEX = 'sa.Index("ix_children_parent", "parent_id")'
 EACH = 'server_default=sa.text("gen_random_uuid()")'
+N = 'sa.Column("n", sa.Integer)'
 DROP = frozenset({"drop-constraint"})
 KEY = 'sa.ForeignKeyConstraint(["parent_id"], ["parents.id"]'
 
@@ -60,6 +61,20 @@ CASES = {
         table(
             "things",
             'sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())',
+        ),
+        1,
+    ),
+    "index over a remainder": Case(
+        table("things", N),
+        table("things", N, 'sa.Index("ix_seven", sa.text("(n % 7)"), postgresql_where=sa.text("n % 2 = 0"))'),
+        1,
+    ),
+    "column with a default and a check of a remainder": Case(
+        table("things", N),
+        table(
+            "things",
+            N,
+            'sa.Column("s", sa.Integer, sa.CheckConstraint("s % 7 < 5", name="s7"), server_default=sa.text("(17 % 7)"))',
         ),
         1,
     ),
