@@ -57,6 +57,9 @@ def show(
 def _program() -> tuple[str, ...]:
     """Ours by its whole path: a scheduler has a PATH of its own."""
     script = Path(sys.argv[0])
+    if script.name == "__main__.py":
+        # Another tool is called dbctl, too: the one on PATH may be that.
+        return (sys.executable, "-m", "dbctl")
     found = str(script.absolute()) if script.name == "dbctl" and script.exists() else shutil.which("dbctl")
     return (found,) if found else (sys.executable, "-m", "dbctl")
 

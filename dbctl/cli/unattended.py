@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 5
 _TRIES = 2
+_LONGEST_SECONDS = 15
 _MAX_BODY = 10_000
 _BUG = 70
 
@@ -63,8 +64,15 @@ class _Pinger:
 
     def end(self, code: int, failure: str) -> None:
         """Ping how it ended, with the reason where it is no success."""
-        self._first.join()
-        self._send("/fail" if code else "", redact(failure)[:_MAX_BODY] if code else "", _TRIES)
+        self._first.join(_LONGEST_SECONDS)
+        body = redact(failure)[:_MAX_BODY] if code else ""
+        last = Thread(target=self._send, args=("/fail" if code else "", body, _TRIES), daemon=True)
+        last.start()
+        # A name server that is gone, or an answer that never ends, has no time limit of its own.
+        with suppress(Interrupted):
+            last.join(_LONGEST_SECONDS)
+        if last.is_alive():
+            self._run.say(f"note: the ping of {self._url.hostname} failed: no answer")
 
     def _send(self, suffix: str, body: str, tries: int) -> None:
         # Late: it takes a few milliseconds, and most commands ping nobody.
@@ -76,7 +84,7 @@ class _Pinger:
             try:
                 with urlopen(address, body.encode(), timeout=_PATIENCE_SECONDS):  # noqa: S310 - checked
                     return
-            except (OSError, HTTPException, ValueError, Interrupted) as error:
+            except (OSError, HTTPException, ValueError) as error:
                 # The address is a secret: whoever has it can say that all is well.
                 if not left:
                     self._run.say(f"note: the ping of {self._url.hostname} failed: {_why(error)}")
@@ -90,11 +98,17 @@ def _checked(url: str) -> SplitResult:
     try:
         parts = urlsplit(url.strip())
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        # A user's name here is no part of what urllib sends.
+        fits = fits and parts.username is None
     except ValueError:
         fits = False
     if not fits:
         raise UsageError("--ping takes the URL of a check", hint="such as https://hc-ping.com/…")
     return parts
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
 
 
 def _write_metrics(run: Invocation, path: Path, command: str, code: int, started: float) -> None:
@@ -104,7 +118,7 @@ def _write_metrics(run: Invocation, path: Path, command: str, code: int, started
     labels = {"command": command, "environment": run.environment}
     now = time.time()
     try:
-        success = now if code == 0 else last_success(path.read_text() if path.exists() else "", labels)
+        success = now if code == 0 else last_success(_text_of(path), labels)
         put(path, written(labels, code, now, now - started, success), mode=0o644)
     except OSError as error:
         run.say(f"note: can't write {path}: {error.strerror or error}")

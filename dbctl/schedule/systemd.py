@@ -20,16 +20,17 @@ def _service(job: Job, place: Place) -> File:
         f"Description={_plain(f'{job.what} {place.environment} (dbctl)')}",
         "Wants=network-online.target",
         "After=network-online.target",
-        *([f"OnFailure={place.alert}"] if place.alert else []),
+        # Its % are for systemd: %n is the unit that failed.
+        *([f"OnFailure={' '.join(place.alert.split())}"] if place.alert else []),
         "",
         "[Service]",
         "Type=oneshot",
         *([f"User={_plain(place.user)}"] if place.user else []),
         f"WorkingDirectory={_plain(str(place.folder))}",
-        f"Environment={_word(f'DBCTL_CONFIGS={place.configs}')}",
+        f"Environment={_quoted(f'DBCTL_CONFIGS={place.configs}')}",
         "# DATABASE_URL, DBCTL_PING and their like, one NAME=value a line, readable by root alone.",
         f"EnvironmentFile=-/etc/dbctl/{_plain(_slug(place.environment))}.env",
-        f"ExecStart={' '.join(_word(word) for word in place.command(job))}",
+        f"ExecStart={_command(place.command(job))}",
         f"TimeoutStartSec={job.limit_seconds}",
         "# Time to remove what is half done.",
         "TimeoutStopSec=60",
@@ -79,8 +80,13 @@ def _plain(text: str) -> str:
     return " ".join(text.split("\n")).replace("%", "%%")
 
 
-def _word(text: str) -> str:
-    """One word of several, whatever it holds: systemd reads quotes, backslashes, % and $."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    escaped = escaped.replace("%", "%%").replace("$", "$$")
+def _command(words: Sequence[str]) -> str:
+    """Of a command line only the arguments know variables: in them a $ is doubled."""
+    program, *arguments = words
+    return " ".join([_quoted(program), *(_quoted(word.replace("$", "$$")) for word in arguments)])
+
+
+def _quoted(text: str) -> str:
+    """One word of several, whatever it holds: systemd reads quotes, backslashes and %."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("%", "%%")
     return escaped if escaped.isascii() and not set(escaped) & set(" \t'\";") and escaped else f'"{escaped}"'

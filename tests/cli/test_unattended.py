@@ -92,10 +92,40 @@ def test_nobody_who_answers_fails_no_backup_and_the_address_stays_a_secret(dbctl
     assert "a-secret" not in done.stderr
 
 
-@pytest.mark.parametrize("url", ["hc-ping.com/x", "ftp://hc-ping.com/x", "file:///etc/passwd", "http://"])
+def test_one_who_hears_and_never_answers_holds_nothing_up_for_ever(dbctl, monkeypatch):
+    monkeypatch.setattr("dbctl.cli.unattended._PATIENCE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        done = dbctl("backup", "--ping", f"http://127.0.0.1:{deaf.getsockname()[1]}/a-secret")
+    assert done.code == 0
+    assert done.stderr.count("note: the ping of 127.0.0.1 failed: ") == 2
+    assert "a-secret" not in done.stderr
+
+
+def test_metrics_that_somebody_else_spoilt_are_written_anew(dbctl, tmp_path):
+    file = tmp_path / "status.prom"
+    for spoilt in (
+        b"\xff\xfe",
+        b'dbctl_job_last_success_timestamp_seconds{command="backup status",environment="local"} z',
+    ):
+        file.write_bytes(spoilt)
+        assert dbctl("backup", "status", "--metrics-file", str(file)).code == 1
+        assert metrics(file)["dbctl_job_exit_code"] == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ada:s3cret@hc-ping.com/x",
+        "hc-ping.com/x",
+        "ftp://hc-ping.com/x",
+        "file:///etc/passwd",
+        "http://",
+    ],
+)
 def test_what_is_no_address_is_refused_before_anything_is_done(dbctl, tmp_path, url):
     wrong = dbctl("backup", f"--ping={url}")
     assert (wrong.code, "--ping takes the URL of a check" in wrong.stderr) == (2, True)
+    assert "s3cret" not in wrong.stderr
     nowhere = dbctl("backup", "--metrics-file", str(tmp_path / "no" / "file.prom"))
     assert (nowhere.code, "can't write --metrics-file" in nowhere.stderr) == (2, True)
     assert dbctl("backup", "list", "--format", "json").json() == []

@@ -74,7 +74,8 @@ def test_cron_gets_times_that_differ_from_place_to_place_and_stay_where_they_are
 def test_a_line_end_in_a_name_is_refused_where_it_would_begin_another_entry():
     with pytest.raises(UsageError, match="line end"):
         crontab(EVERY, replace(PLACE, folder=Path("/srv/a\n* * * * * evil")))
-    for file in units(EVERY, replace(PLACE, folder=Path("/srv/a\nExecStart=evil"))):
+    evil = "a\nExecStart=evil"
+    for file in units(EVERY, replace(PLACE, folder=Path(f"/srv/{evil}"), alert=evil, user=evil)):
         assert not re.search(r"^ExecStart=evil", file.text, re.MULTILINE)
 
 
@@ -86,14 +87,15 @@ def test_mail_goes_where_cron_sends_it_unless_somebody_is_named():
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 @pytest.mark.parametrize("name", ["production", "a b", 'we"ird $HOME %h; é\\'])
 def test_systemd_finds_nothing_wrong_with_its_units(tmp_path, name):
-    program = tmp_path / "dbctl"
+    # Only in the arguments of a command a $ means something to systemd.
+    program = tmp_path / "d$b ctl"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     (tmp_path / "units").mkdir()
     place = Place(
         (str(program),),
         tmp_path,
-        tmp_path / "configs",
+        tmp_path / "con$figs",
         name,
         protected=True,
         alert="rescue.target",
@@ -107,6 +109,7 @@ def test_systemd_finds_nothing_wrong_with_its_units(tmp_path, name):
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *paths], capture_output=True, text=True, check=False
     )
+    assert all("con$figs" in file.text for file in files if file.name.endswith(".service"))
     ours = [line for line in done.stderr.splitlines() if "dbctl" in line]
     assert (done.returncode, ours) == (0, [])
     times = [

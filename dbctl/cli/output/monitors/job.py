@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from dbctl.cli.output.monitors.words import labels as in_braces
 
@@ -31,7 +32,9 @@ def last_success(text: str, labels: Mapping[str, str]) -> float | None:
 def _values(text: str, begin: str) -> Iterator[float]:
     for line in text.splitlines():
         if line.startswith(begin):
-            yield float(line.removeprefix(begin))
+            # Somebody else may have written it.
+            with suppress(ValueError):
+                yield float(line.removeprefix(begin))
 
 
 def _gauge(name: str, what: str, value: float, labels: Mapping[str, str]) -> str:
