@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -162,8 +163,23 @@ class _Variables(EnvSettingsSource):
     def tree(self) -> Tree:
         try:
             return self()
-        except PydanticSettingsError as error:
-            raise SettingsError("a DBCTL_ variable can't be read", why=str(error)) from None
+        except PydanticSettingsError:
+            # Its own message names a section and a class of ours, and not the variable.
+            names = ", ".join(self._unreadable()) or "a DBCTL_ variable"
+            raise SettingsError(
+                f"{names} can't be read",
+                why="it begins like JSON and is none",
+                hint="mend it, or set one variable a key, such as DBCTL_BACKUP__KEEP__DAILY",
+            ) from None
+
+    def _unreadable(self) -> Iterator[str]:
+        for name, value in sorted(self._environ.items()):
+            if name.startswith("dbctl_"):
+                try:
+                    json.loads(value)
+                except ValueError:
+                    if value.lstrip()[:1] in tuple("{["):
+                        yield name.upper()
 
 
 def _variable(key: str) -> str:

@@ -78,6 +78,14 @@ def test_configs_are_found_from_below(configs, monkeypatch):
     assert find_configs(below) == configs
 
 
+def test_a_variable_that_is_no_json_is_named_and_not_shown(configs):
+    with pytest.raises(SettingsError) as caught:
+        load(configs, DBCTL_BACKUP__KEEP='{"daily": s3cret', DBCTL_POOL='{"size": 5}')
+    assert "DBCTL_BACKUP__KEEP can't be read" in str(caught.value)
+    assert "s3cret" not in f"{caught.value}{caught.value.hint}"
+    assert "_Variables" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("file", "text", "said", "hint"),
     [
