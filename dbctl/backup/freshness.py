@@ -12,6 +12,8 @@ from dbctl.backup.repository import Repository
 from dbctl.errors import Failed
 
 _TOLERANCE_SECONDS = 3600
+# Below these a smaller unit says it better.
+_FEW_MINUTES_SECONDS, _FEW_HOURS, _FEW_DAYS_HOURS = 120, 2, 72
 
 
 def check_all(
@@ -77,11 +79,11 @@ def _check(
     if age is None:
         level, problem = Level.CRITICAL, f"{database}: no good backup"
     elif max_age and age > max_age:
-        level, problem = Level.CRITICAL, f"{database}: the newest good backup is {_hours(age)} old"
+        level, problem = Level.CRITICAL, f"{database}: the newest good backup is {_span(age)} old"
     elif max_unproven and unproven is None:
         level, problem = Level.CRITICAL, f"{database}: no backup was ever proven to restore"
     elif max_unproven and unproven is not None and unproven > max_unproven:
-        level, problem = Level.CRITICAL, f"{database}: the last proof is {_hours(unproven)} old"
+        level, problem = Level.CRITICAL, f"{database}: the last proof is {_span(unproven)} old"
     elif age < -_TOLERANCE_SECONDS:
         level, problem = Level.WARNING, f"{database}: the newest backup is from the future: a clock is wrong"
     elif bad := sum(
@@ -101,6 +103,9 @@ def _check(
     )
 
 
-def _hours(seconds: float) -> str:
+def _span(seconds: float) -> str:
     hours = seconds / 3600
-    return f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} d"  # noqa: PLR2004 - three days
+    if hours < _FEW_HOURS:
+        # A limit may be minutes: "0 h old" would not say what it exceeds.
+        return f"{seconds:.0f} s" if seconds < _FEW_MINUTES_SECONDS else f"{seconds / 60:.0f} min"
+    return f"{hours:.0f} h" if hours < _FEW_DAYS_HOURS else f"{hours / 24:.0f} d"

@@ -51,6 +51,13 @@ def test_too_old_never_proven_and_proven_too_long_ago_are_critical(folder: Backu
     assert "8 d old" in look(folder, unproven=7 * DAY).message
 
 
+def test_an_age_is_said_in_units_that_show_what_it_exceeds(folder: BackupFolder):
+    write(folder)
+    for age, said in ((5, "5 s old"), (600, "10 min old"), (7200, "2 h old"), (80 * 3600, "3 d old")):
+        found = check_freshness(folder, "test", NOW + timedelta(seconds=age), max_age=1, max_unproven=0)
+        assert said in found.message
+
+
 def test_neither_partial_nor_damaged_nor_failed_ones_are_fresh(folder: BackupFolder):
     write(folder, 1, selection=Selection(("t",)))
     assert "no good backup" in look(folder).message

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from dbctl.backup.model import Freshness, FreshnessReport, Level, Verdict
 from dbctl.cli.output.blocks import Block, Cell, Lines, Style, Table
+from dbctl.cli.output.durations import span
 from dbctl.cli.output.views.backup import beside_targets, size_text
 
 _STYLES: dict[Level, Style] = {Level.OK: "good", Level.WARNING: "warning", Level.CRITICAL: "bad"}
-_DAY = 86400
+_HOUR, _DAY = 3600, 86400
 
 
 def report(found: FreshnessReport) -> Iterator[Block]:
@@ -71,4 +72,6 @@ def _row(one: Freshness) -> list[str | Cell]:
 def _ago(seconds: float | None) -> str:
     if seconds is None:
         return "never"
-    return f"{seconds / 3600:.1f} h" if seconds < _DAY else f"{seconds / _DAY:.1f} d"
+    if seconds < _HOUR:
+        return span(seconds)
+    return f"{seconds / _HOUR:.1f} h" if seconds < _DAY else f"{seconds / _DAY:.1f} d"
