@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dbctl.backup.encryption import NO_KEYS, SUFFIX, Keyring
-from dbctl.backup.model import Backup, Manifest
+from dbctl.backup.model import Backup, Manifest, Verified, ignore
 from dbctl.backup.repository import readable
 from dbctl.backup.storage import Storage
 
@@ -17,11 +17,13 @@ class Archive:
     """A backup and the keys that open it; without any, only one in the clear can be read.
 
     ``storage`` is where it lies; None: in its path on this machine's disk, as `dbctl.backup.fetch` gives it.
+    ``heard`` is told what reading all its bytes showed, good or not.
     """
 
     backup: Backup
     keyring: Keyring = NO_KEYS
     storage: Storage | None = None
+    heard: Callable[[Verified], object] = ignore
 
     @property
     def manifest(self) -> Manifest:

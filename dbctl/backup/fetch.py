@@ -43,6 +43,7 @@ async def fetched(
 async def intact(archive: Archive, *, progress: Progress = ignore) -> AsyncIterator[Archive]:
     """The archive as pg_restore can read it; raises Corrupt unless every byte is the one that the manifest describes."""
     async with fetched(archive, progress=progress) as (verified, ready):
+        archive.heard(verified)
         ensure_good(verified)
         yield ready
 

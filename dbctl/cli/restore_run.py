@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dbctl.cli.command import Invocation
@@ -97,6 +98,7 @@ async def _choose(run: Invocation, wish: Wish, target: Target, *, replaces: bool
     from dbctl.backup.choose import check_crossing, choose_backup, parse_moment
     from dbctl.backup.repository import LATEST
     from dbctl.backup.several import newest
+    from dbctl.backup.verify import note
 
     if (wish.reference is None) is (wish.at is None):
         raise UsageError(
@@ -120,4 +122,5 @@ async def _choose(run: Invocation, wish: Wish, target: Target, *, replaces: bool
         say=run.say,
     )
     check_crossing(chosen, target, masked=wish.mask, unmasked=wish.unmasked)
-    return Archive(chosen, open_keyring(run), repository.storage)
+    # What turns out damaged must not be called good by the next list.
+    return Archive(chosen, open_keyring(run), repository.storage, partial(note, repository, chosen))

@@ -158,6 +158,9 @@ def test_a_damaged_backup_is_refused_before_the_database_is_asked(dbctl, conninf
     assert result.code == 6
     assert "SHA-256" in result.stderr
     assert beside(postgres, conninfo) == []
+    # Nobody is to be told tomorrow that it is good.
+    (listed,) = dbctl("backup", "list", "--format", "json").json()
+    assert (listed["status"], dbctl("restore", "latest", "--as", "copy").code) == ("damaged", 6)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
