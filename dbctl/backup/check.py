@@ -8,6 +8,7 @@ from dbctl.backup.archive import Archive
 from dbctl.backup.encryption import Keyring
 from dbctl.backup.model import Backup, Progress, Verified
 from dbctl.backup.repository import Repository
+from dbctl.backup.several import Round
 from dbctl.backup.verify import verify_and_note
 from dbctl.settings import Loaded
 
@@ -15,16 +16,20 @@ from dbctl.settings import Loaded
 async def check_backups(
     chosen: Sequence[tuple[Repository, Backup]],
     loaded: Loaded,
+    way: Round,
     *,
     restore: bool,
     keyring: Keyring,
     progress: Progress,
 ) -> list[Verified]:
     """``restore`` proves those that can be: a partial one, or one without a manifest, is only read."""
-    return [
-        await _check(repository, one, loaded, restore=restore, keyring=keyring, progress=progress)
-        for repository, one in chosen
-    ]
+    results = []
+    for repository, one in chosen:
+        with way.at(repository):
+            results.append(
+                await _check(repository, one, loaded, restore=restore, keyring=keyring, progress=progress)
+            )
+    return results
 
 
 async def _check(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from dbctl.backup.model import Backup, Status, Verdict
 from dbctl.backup.repository import Repository
 from dbctl.backup.retention import Keep, judge
+from dbctl.backup.several import Round
 from dbctl.backup.staging import path_of
 from dbctl.backup.verify import verify_and_note
 from dbctl.errors import UsageError
@@ -50,6 +51,30 @@ async def prune_backups(
         verdicts = await _verdicts_on_good_ground(repository, environment, settings)
         by_id = {one.id: one for one in repository.backups()}
         return tuple([_carried_out(repository, by_id, verdict) for verdict in verdicts])
+
+
+def plan_everywhere(
+    repositories: Sequence[Repository], environment: str, settings: BackupSettings, way: Round
+) -> dict[Repository, tuple[Verdict, ...]]:
+    """`plan_prune` of each repository that can be asked."""
+    planned = {}
+    for one in repositories:
+        with way.at(one):
+            planned[one] = plan_prune(one, environment, settings)
+    return planned
+
+
+async def prune_everywhere(
+    planned: Mapping[Repository, Sequence[Verdict]], environment: str, settings: BackupSettings, way: Round
+) -> list[Verdict]:
+    """`prune_backups` in each; of one that fails half-way the plan stays."""
+    verdicts: list[Verdict] = []
+    for one, plan in planned.items():
+        done = plan
+        with way.at(one):
+            done = await prune_backups(one, environment, settings)
+        verdicts += done
+    return verdicts
 
 
 async def _verdicts_on_good_ground(

@@ -3,10 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from dbctl.backup.model import Backup, Say
 from dbctl.backup.repository import Repository
-from dbctl.errors import DbctlError, Failed, NotFound
+from dbctl.errors import Busy, DbctlError, Failed, NotFound
+
+
+class Round:
+    """A round through several repositories that goes on past one that fails, and tells of it at its end."""
+
+    def __init__(self, repositories: Sequence[Repository]) -> None:
+        self._several = len(repositories) > 1
+        self._errors: list[tuple[str, DbctlError]] = []
+
+    @contextmanager
+    def at(self, repository: Repository) -> Iterator[None]:
+        """What is done there: where it is the only one, its error is raised at once."""
+        try:
+            yield
+        except (Busy, Failed) as error:
+            if not self._several:
+                raise
+            self._errors.append((repository.place, error))
+
+    def end(self) -> None:
+        """Raise Failed, or Busy where each that failed was, if any did; the others were done."""
+        if not self._errors:
+            return
+        kind = Busy if all(isinstance(error, Busy) for _, error in self._errors) else Failed
+        raise kind(
+            f"not done in {', '.join(dict.fromkeys(place for place, _ in self._errors))}",
+            why="; ".join(dict.fromkeys(str(error) for _, error in self._errors)),
+            hint=self._errors[0][1].hint,
+        )
 
 
 def newest(
@@ -43,22 +73,24 @@ def every_backup(repositories: Sequence[Repository], *, say: Say) -> list[Backup
 
 
 def chosen_everywhere(
-    repositories: Sequence[Repository], reference: str | None, environment: str
+    repositories: Sequence[Repository], reference: str | None, environment: str, way: Round
 ) -> list[tuple[Repository, Backup]]:
-    """What ``reference`` means in each repository that has it (None: all backups); raises NotFound where none has."""
-    if reference is None:
-        return [(one, backup) for one in repositories for backup in one.backups()]
-    missing: list[NotFound] = []
+    """What ``reference`` means in each repository that has it (None: all backups).
 
-    def found() -> Iterator[tuple[Repository, Backup]]:
-        for one in repositories:
+    Raises NotFound where all were asked and none has it.
+    """
+    chosen: list[tuple[Repository, Backup]] = []
+    missing: list[NotFound] = []
+    for one in repositories:
+        with way.at(one):
             try:
-                yield one, one.find(reference, environment=environment)
+                found = (
+                    one.backups() if reference is None else (one.find(reference, environment=environment),)
+                )
+                chosen += [(one, backup) for backup in found]
             except NotFound as error:
                 missing.append(error)
-
-    chosen = list(found())
-    if not chosen:
+    if len(missing) == len(repositories):
         raise missing[0]
     return chosen
 

@@ -107,19 +107,23 @@ async def verify(
 ) -> None:
     """Compare every byte of a backup with its manifest, or prove that it restores. Asks no database of yours.
 
-    In each target by itself. What is found is noted beside the backup: one that is not good counts for nothing. Exit code 1 for that.
+    In each target by itself; one that can't be asked keeps no other from it. What is found is noted beside the backup: one that is not good counts for nothing. Exit code 1 for that.
 
     Example: dbctl backup verify latest --restore
     """
     from dbctl.backup.check import check_backups
-    from dbctl.backup.several import chosen_everywhere
+    from dbctl.backup.several import Round, chosen_everywhere
     from dbctl.cli.output.views import backup as views
 
     folders, keyring = open_repositories(run, where), open_keyring(run)
-    chosen = chosen_everywhere(folders, None if every else backup, run.loaded.environment)
+    way = Round(folders)
+    chosen = chosen_everywhere(folders, None if every else backup, run.loaded.environment, way)
     with run.progress("Reading", unit="bytes") as progress:
-        results = await check_backups(chosen, run.loaded, restore=restore, keyring=keyring, progress=progress)
+        results = await check_backups(
+            chosen, run.loaded, way, restore=restore, keyring=keyring, progress=progress
+        )
     run.emit(results, views.verified)
+    way.end()
     run.verdict(all(result.good for result in results))
 
 
@@ -162,21 +166,24 @@ async def prune(run: Invocation, *, where: Where = None) -> None:
     """Show which backups retention keeps and why; with --yes, remove the others.
 
     Only good backups of whole databases are counted; the newest of them always stays, and so does the newest
-    proven one. Each target is judged by itself, and what interrupted uploads left in a bucket goes too. The rules are backup.keep.last, hourly, daily, weekly, monthly, yearly, within.
+    proven one. Each target is judged by itself, one that can't be asked keeps no other from it, and what interrupted uploads left in a bucket goes too. The rules are backup.keep.last, hourly, daily, weekly, monthly, yearly, within.
 
     Example: dbctl backup prune --env production --yes
     """
-    from dbctl.backup.prune import plan_prune, prune_backups
+    from dbctl.backup.prune import plan_everywhere, prune_everywhere
+    from dbctl.backup.several import Round
     from dbctl.cli.output.views import freshness as views
 
     settings, environment = run.loaded.settings.backup, run.loaded.environment
     folders = open_repositories(run, where)
-    planned = [verdict for one in folders for verdict in plan_prune(one, environment, settings)]
-    verdicts = planned
-    if agrees_to_remove(run, planned):
-        verdicts = [verdict for one in folders for verdict in await prune_backups(one, environment, settings)]
+    way = Round(folders)
+    planned = plan_everywhere(folders, environment, settings, way)
+    verdicts = [verdict for one in planned.values() for verdict in one]
+    if agrees_to_remove(run, verdicts):
+        verdicts = await prune_everywhere(planned, environment, settings, way)
     run.say(views.outcome(verdicts))
     run.emit(verdicts, views.verdicts)
+    way.end()
 
 
 @group.command("schedule")

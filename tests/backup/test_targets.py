@@ -26,6 +26,7 @@ from dbctl.backup.model import Level, Request, ignore
 from dbctl.backup.repository import Repository
 from dbctl.backup.restore import restore_backup
 from dbctl.backup.restore_model import RestoreOptions
+from dbctl.backup.several import Round
 from dbctl.backup.tables import restore_tables
 from dbctl.database import ConnInfo
 from dbctl.errors import Corrupt, Failed, Refused
@@ -61,7 +62,7 @@ async def test_a_dump_in_a_bucket_is_proven_and_restored(room: Room, bucket: Buc
     assert made.manifest.size_bytes > 2 * PART
     assert "into no folder, hence in one stream and not in parallel" in made.manifest.notes
     results = await check_backups(
-        [(there, made)], room.target.settings, restore=True, keyring=NO_KEYS, progress=ignore
+        [(there, made)], room.target.settings, Round([there]), restore=True, keyring=NO_KEYS, progress=ignore
     )
     assert (results[0].good, results[0].problem, results[0].path) == (True, "", made.path)
     found = there.find("latest", environment="test")
@@ -252,6 +253,26 @@ def test_of_several_targets_each_is_listed_and_one_is_chosen(dbctl: Any, bucket:
     assert bucket.url in failed.stderr
     assert "is good" in failed.stderr.splitlines()[0]
     assert len(list((project / "here").glob("2*"))) == 2
+
+
+def test_one_target_that_fails_keeps_no_other_from_being_checked_and_pruned(
+    dbctl: Any, bucket: Bucket, project: Path
+):
+    env = environment(bucket, DBCTL_BACKUP__TARGETS=f"{bucket.url},here", DBCTL_BACKUP__KEEP__LAST="1")
+    env |= {f"DBCTL_BACKUP__KEEP__{name}": "0" for name in ("DAILY", "WEEKLY", "MONTHLY")}
+    for _ in range(2):
+        assert dbctl("backup", "-q", env=env).code == 0
+    env["DBCTL_BACKUP__STORAGE__RETRY"] = "0.1"
+    bucket.way.trouble = lambda *_: SLOW_DOWN
+    for arguments, count in ((["verify"], 1), (["verify", "--all"], 2), (["prune", "--yes"], 2)):
+        done = dbctl("backup", *arguments, "--format", "json", env=env)
+        assert (done.code, len(done.json())) == (6, count)
+        assert f"not done in {bucket.url}" in done.stderr
+    assert len(list((project / "here").glob("2*"))) == 1
+    bucket.way.trouble = None
+    assert (
+        dbctl("backup", "list", "--target", bucket.url, "--format", "json", env=env).stdout.count('"id"') == 2
+    )
 
 
 @pytest.mark.parametrize("url", ["s3://key:secret@bucket", "ftp://bucket", "s3://", "gs://b?token=secret"])
