@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dbctl.backup import catalog
 from dbctl.backup.archive import Archive
-from dbctl.backup.compare import compare_rows
+from dbctl.backup.compare import compare_rows, compare_standings
 from dbctl.backup.connections import patient
 from dbctl.backup.preflight import Preflight
 from dbctl.backup.restore_model import RestoreOptions
@@ -15,14 +15,15 @@ from dbctl.errors import Failed
 async def compare_arrival(
     fresh: Target, archive: Archive, ready: Preflight, options: RestoreOptions
 ) -> tuple[str, ...]:
-    """Raise Failed where tables, rows, values or large objects differ; notes on a catalog that does.
+    """Raise Failed where tables, rows, values, large objects or sequences differ; notes on a catalog that does.
 
     A catalog is no reason to leave a database unrestored at night: another version of an extension says
     some things in other words. Rows are.
     """
     manifest = archive.manifest
     async with patient(fresh) as database, database.session() as session:
-        if problems := await compare_rows(session, manifest.facts, ready.server_major):
+        problems = await compare_rows(session, manifest.facts, ready.server_major)
+        if problems := (*problems, *await compare_standings(database, manifest.facts)):
             raise Failed(
                 "the restored rows are not those of the backup",
                 why="; ".join(problems),

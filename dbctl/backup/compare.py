@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dbctl.backup.model import Facts, TableRows
 from dbctl.backup.rows import count_large_objects, count_rows, read_tables
+from dbctl.backup.sequences import compare_sequences, read_sequences
+from dbctl.database import Database
 
 _LISTED = 5
 
@@ -27,13 +29,25 @@ async def compare_rows(session: AsyncSession, expected: Facts, major: int) -> tu
             problems.append(f"large objects: {wanted.count} in the manifest, {large.count} restored")
         elif wanted.digest is not None and large.digest not in {None, wanted.digest}:
             problems.append("large objects: other bytes than were dumped")
-    more = len(problems) - _LISTED
-    return (*problems[:_LISTED], *((f"and {more} more",) if more > 0 else ()))
+    return _some(problems)
+
+
+async def compare_standings(database: Database, expected: Facts) -> tuple[str, ...]:
+    """Which sequences would give other values next than the dumped ones: those that were given already, perhaps."""
+    if not expected.sequences:
+        return ()
+    problems = tuple(compare_sequences(expected.sequences, await read_sequences(database, 0)))
+    return _some(problems)
 
 
 def has_digests(facts: Facts) -> bool:
     """Whether the manifest says anything of the rows' content."""
     return any(one.digest is not None for one in facts.tables)
+
+
+def _some(problems: Sequence[str]) -> tuple[str, ...]:
+    more = len(problems) - _LISTED
+    return (*problems[:_LISTED], *((f"and {more} more",) if more > 0 else ()))
 
 
 def _differences(expected: tuple[TableRows, ...], found: tuple[TableRows, ...]) -> Iterator[str]:

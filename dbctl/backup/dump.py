@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,14 @@ from dbctl.backup.archive_tools import (
 )
 from dbctl.backup.connections import patient
 from dbctl.backup.encryption import SUFFIX, Encrypter, encrypt
-from dbctl.backup.model import Facts, Member, Progress, Request, Selection
+from dbctl.backup.model import Facts, Member, Progress, Request, Selection, SequenceSpan
 from dbctl.backup.obstacles import refuse_obstacles
 from dbctl.backup.selection import Chosen, choose_relations
+from dbctl.backup.sequences import Name, Standing, read_sequences, spans_of
 from dbctl.backup.snapshot import SIZE, export_snapshot, read_facts, server_version
 from dbctl.backup.staging import MemberFile, Staged
-from dbctl.database import Target
-from dbctl.errors import ToolFailed
+from dbctl.database import Database, Target
+from dbctl.errors import Busy, ToolFailed
 from dbctl.postgres.client import Sink, ToolResult, run_tool
 from dbctl.settings import BackupSettings
 
@@ -86,15 +87,16 @@ class Dump:
     async def run(self) -> Dumped:
         """Dump, and read meanwhile what the manifest says. Raises Busy, Refused, ToolFailed and others."""
         self._writing.clear()
-        async with patient(self.target) as database, database.session() as session:
-            client = await self._prepare(session)
-            async with alongside(self._read(session, client)) as reading:
-                if client.work is not None:
-                    archive, result = await self._dump_folder(client, client.work)
-                else:
-                    archive, result = await self._dump_file(client)
-                self._writing.set()
-                facts, marks = await reading
+        async with patient(self.target) as database:
+            before = await read_sequences(database, self.settings.lock_wait)
+            async with database.session() as session:
+                client = await self._prepare(session)
+                async with alongside(self._read(session, client)) as reading:
+                    archive, result = await self._archive(client)
+                    self._writing.set()
+                    facts, marks = await reading
+            if client.chosen.oids is None:
+                facts = replace(facts, sequences=await self._spans(database, before))
         roles, notes = await server_wide.dump_globals(self.target, client.pg_dump, self.settings)
         members = [*archive, await self._small(catalog.MEMBER_NAME, catalog.render_marks(marks))]
         members += [await self._small(server_wide.MEMBER_NAME, roles)] if roles else []
@@ -130,6 +132,19 @@ class Dump:
         if self.request.jobs:
             return self.request.jobs
         return self.settings.jobs if size_bytes >= self.settings.parallel_above else 1
+
+    async def _spans(self, database: Database, before: Mapping[Name, Standing]) -> tuple[SequenceSpan, ...]:
+        try:
+            after = await read_sequences(database, self.settings.lock_wait)
+        except Busy:
+            # All is dumped: not worth to begin anew.
+            return ()
+        return spans_of(before, after)
+
+    async def _archive(self, client: _Client) -> tuple[tuple[Member, ...], ToolResult]:
+        if client.work is not None:
+            return await self._dump_folder(client, client.work)
+        return await self._dump_file(client)
 
     async def _read(self, session: AsyncSession, client: _Client) -> tuple[Facts, catalog.Marks]:
         facts = await read_facts(

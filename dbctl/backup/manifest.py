@@ -21,6 +21,7 @@ from dbctl.backup.model import (
     Member,
     Proof,
     Selection,
+    SequenceSpan,
     TableRows,
 )
 from dbctl.backup.naming import MANIFEST_NAME, PROOF_NAME
@@ -139,6 +140,7 @@ def _facts(data: Mapping[str, Any]) -> Facts:
         tables=tuple(_build(TableRows, one) for one in data["tables"]),
         large_objects=_build(LargeObjects, large) if large else None,
         size_bytes=int(data.get("size_bytes", 0)),
+        sequences=tuple(_build(SequenceSpan, one) for one in data.get("sequences", ())),
     )
 
 

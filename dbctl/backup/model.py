@@ -47,6 +47,16 @@ class LargeObjects:
 
 
 @dataclass(frozen=True, slots=True)
+class SequenceSpan:
+    """A sequence, and between which values its next one lay while it was dumped: no snapshot holds it still."""
+
+    schema: str
+    name: str
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Extension:
     """An extension that the database uses."""
 
@@ -76,6 +86,7 @@ class Facts:
     tables: tuple[TableRows, ...]
     large_objects: LargeObjects | None = None
     size_bytes: int = 0
+    sequences: tuple[SequenceSpan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dbctl.backup import catalog
 from dbctl.backup.alongside import time_limit
 from dbctl.backup.archive import Archive
 from dbctl.backup.archive_tools import choose_tool
-from dbctl.backup.compare import compare_rows, has_digests
+from dbctl.backup.compare import compare_rows, compare_standings, has_digests
 from dbctl.backup.connections import at, patient, run_ddl
 from dbctl.backup.fetch import fetched
 from dbctl.backup.model import Manifest, Progress, Proof, Status, Verified, ignore
@@ -147,7 +147,9 @@ async def _compare(fresh: Target, archive: Archive, found: _Found, *, same_major
     facts = archive.manifest.facts
     async with patient(fresh) as database, database.session() as session:
         found.problems += await compare_rows(session, facts, found.server.major)
+        found.problems += await compare_standings(database, facts)
         found.compared.append("the rows of each table" + (" and their values" if has_digests(facts) else ""))
+        found.compared += ["the sequences"] if facts.sequences else []
         expected = archive.read(catalog.MEMBER_NAME)
         if expected is None or not same_major:
             # Two majors describe the same thing in different words.

@@ -10,8 +10,10 @@ import pytest
 
 from dbctl.backup.archive import Archive
 from dbctl.backup.catalog import compare_marks, read_marks
-from dbctl.backup.model import Backup, Request, Selection, Status, TableRows, Verified
+from dbctl.backup.connections import patient
+from dbctl.backup.model import Backup, Request, Selection, SequenceSpan, Status, TableRows, Verified
 from dbctl.backup.proof import prove_backup
+from dbctl.backup.sequences import read_sequences, spans_of
 from dbctl.backup.verify import verify_and_note
 from dbctl.database import ConnInfo
 from dbctl.errors import Refused
@@ -60,11 +62,43 @@ async def test_everything_is_restored_and_compared_and_the_result_stays_with_the
     made = await room.backup(request=Request(digests=True))
     proven = await prove(room, made)
     assert (proven.good, proven.problem) == (True, "")
-    assert proven.compared == "every byte, the rows of each table and their values and the catalog"
+    assert (
+        proven.compared
+        == "every byte, the rows of each table and their values, the sequences and the catalog"
+    )
     (found,) = room.folder.backups()
     assert found.proven_at
     assert found.proof
     assert found.proof.good
+
+
+async def test_a_sequence_stands_between_what_it_gave_before_and_after_the_dump(room: Room):
+    """No snapshot holds sequences: of one that goes on meanwhile only the bounds are known, of one that goes back nothing."""
+    room.execute(
+        'CREATE SEQUENCE "at:rest" START 7',
+        "CREATE SEQUENCE down INCREMENT -5 MAXVALUE 100 START 100",
+        "SELECT nextval('down')",
+        "CREATE SEQUENCE last MAXVALUE 9223372036854775807",
+        "SELECT setval('last', 9223372036854775807)",
+        "CREATE SEQUENCE busy",
+        "CREATE SEQUENCE back START 50",
+    )
+    async with patient(room.target) as database:
+        before = await read_sequences(database, 1)
+        room.execute(
+            "SELECT nextval('busy') FROM generate_series(1, 9)",
+            "SELECT setval('back', 3)",
+            "SELECT nextval('down')",
+        )
+        spans = {
+            one.name: (one.least, one.most) for one in spans_of(before, await read_sequences(database, 1))
+        }
+    assert spans == {"at:rest": (7, 7), "down": (90, 95), "last": (2**63, 2**63), "busy": (1, 10)}
+    room.execute("SELECT setval('back', 60)")
+    made = await room.backup()
+    assert made.manifest
+    assert len(made.manifest.facts.sequences) == 5
+    assert (await prove(room, made)).good
 
 
 @pytest.mark.parametrize("major", [15, 18])
@@ -79,6 +113,7 @@ async def test_other_majors_prove_theirs(versions: Callable[[int], ConnInfo], tm
 async def test_a_value_a_row_a_thing_that_differs_is_found_and_the_backup_counts_no_longer(
     room: Room, reseal: Callable[..., Backup]
 ):
+    room.execute("CREATE SEQUENCE counted START 11")
     made = await room.backup(request=Request(digests=True))
     assert made.manifest
     facts, large = made.manifest.facts, made.manifest.facts.large_objects
@@ -89,6 +124,12 @@ async def test_a_value_a_row_a_thing_that_differs_is_found_and_the_backup_counts
         "2 in the manifest, 1 restored": replace(facts, tables=(replace(first, rows=2), *others)),
         "1 in the manifest, no table restored": replace(
             facts, tables=(*facts.tables, TableRows("public", "lost", 1, "0"))
+        ),
+        "sequence public.counted: 8 was to come next, 11 restored": replace(
+            facts, sequences=(SequenceSpan("public", "counted", 8, 8),)
+        ),
+        "sequence public.lost: not restored": replace(
+            facts, sequences=(SequenceSpan("public", "lost", 1, 1),)
         ),
         "large objects: 2": replace(facts, large_objects=replace(large, count=2)),
         "large objects: other bytes": replace(facts, large_objects=replace(large, digest="1")),

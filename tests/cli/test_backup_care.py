@@ -16,7 +16,7 @@ def test_prove_says_what_was_compared_and_status_is_content(dbctl, dbctl_alone, 
     execute(conninfo, "CREATE TABLE kept AS SELECT 1 AS one")
     made = dbctl("backup", "--prove", "-q", "--format", "json")
     assert (made.code, made.stderr) == (0, "")
-    assert made.json()["proof"]["compared"].endswith("their values and the catalog")
+    assert made.json()["proof"]["compared"].endswith("their values, the sequences and the catalog")
     status = dbctl_alone("backup", "status", "--max-age", "26h", "--max-unproven", "7d", "--format", "json")
     assert (status.code, status.json()["level"]) == (0, "ok")
     assert dbctl_alone("backup", "list", "--format", "json").json()[0]["proven_at"]
