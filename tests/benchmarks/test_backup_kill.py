@@ -51,11 +51,13 @@ async def test_killed_at_random_moments_what_is_there_is_whole(rich: ConnInfo, t
     environ["DBCTL_BACKUP__TARGET"] = str(folder.path)
     run = [sys.executable, "-m", "dbctl", "backup"]
     subprocess.run([*run, "-q"], env=environ, cwd=ROOT, check=True)
-    killed = 0
-    for number in range(KILLS):
+    killed = runs = 0
+    while killed < KILLS:
+        # Some end before they are killed.
+        number, runs = runs, runs + 1
         work = WORKS[number % len(WORKS)]
         process = subprocess.Popen([*run, *work, "-q"], env=environ, cwd=ROOT, stderr=subprocess.DEVNULL)
-        time.sleep(random.uniform(0.2, 2.5))
+        time.sleep(random.uniform(0.1, 1.5))
         victim = _pg_dump_of(process.pid) if number % 3 == 2 else None
         with suppress(ProcessLookupError):
             os.kill(victim or process.pid, signal.SIGKILL)
@@ -67,8 +69,7 @@ async def test_killed_at_random_moments_what_is_there_is_whole(rich: ConnInfo, t
         assert (await verify_bytes(one)).good
     subprocess.run([*run, "-q"], env=environ, cwd=ROOT, check=True)
     assert list((folder.path / ".partial").iterdir()) == []
-    print(f"\nkilled {killed} of {KILLS} runs: {len(folder.backups())} backups, every byte as it was")
-    assert killed
+    print(f"\nkilled {killed} of {runs} runs: {len(folder.backups())} backups, every byte as it was")
 
 
 def plain(dump: str) -> str:
