@@ -45,7 +45,7 @@ async def create(
 ) -> None:
     """Dump the database into backup.target, or at once into all of backup.targets. `dbctl backup` alone does this.
 
-    Prints the new backup's id. Where one of several targets fails, the others get it, and the exit code is 6. With -q it says nothing unless it fails: for cron. A partial backup counts
+    A target is a folder or a bucket: s3:// is tested, gs:// and az:// are not. Prints the new backup's id. Where one of several targets fails, the others get it, and the exit code is 6. With -q it says nothing unless it fails: for cron. A partial backup counts
     neither as latest nor for retention.
 
     Example: dbctl backup create --env production --prove -q --metrics-file /var/lib/node_exporter/backup.prom

@@ -165,7 +165,7 @@ class BackupSettings(Section):
     """Where backups go, and how they are written."""
 
     target: Place = Field(
-        "backups", description="a folder, or s3://bucket/prefix, gs://…, az://container/prefix"
+        "backups", description="a folder, or s3://bucket/prefix; gs://… and az://container/prefix, which are not tested"
     )
     targets: Annotated[Names, AfterValidator(check_places)] = Field(
         (), description="several at once, instead of target; the first that has a backup is read from"
