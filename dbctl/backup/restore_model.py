@@ -61,7 +61,7 @@ class TableBack:
 
 @dataclass(frozen=True, slots=True)
 class TablesBack:
-    """Tables of a backup in a schema of their own."""
+    """Tables of a backup in a schema of their own; ``swap_sql`` would put them in the place of the live ones."""
 
     backup_id: str
     environment: str
@@ -70,3 +70,4 @@ class TablesBack:
     tables: tuple[TableBack, ...]
     drop_sql: str
     duration_seconds: float
+    swap_sql: str = ""

@@ -20,11 +20,12 @@ from dbctl.backup.naming import new_id, side_name
 from dbctl.backup.new_database import drop_leftovers, name_in_the_making, scrap_database
 from dbctl.backup.pg_restore import fill_database
 from dbctl.backup.pipe import copy_schema
-from dbctl.backup.preflight import check_restore
+from dbctl.backup.preflight import Preflight, check_restore
 from dbctl.backup.restore_model import RestoreOptions, TableBack, TablesBack
 from dbctl.backup.rows import count_rows, read_tables
 from dbctl.backup.table_facts import Side, copy_back, detach, find_tables
-from dbctl.backup.toc import entries_of
+from dbctl.backup.table_swap import swap_script
+from dbctl.backup.toc import entries_of, outward_sql
 from dbctl.database import Target
 from dbctl.errors import Failed
 from dbctl.postgres.identifiers import quote_identifier
@@ -53,8 +54,9 @@ async def restore_tables(
     """Put tables of the backup, with keys, indexes and sequences, into a new schema ``restored_…``.
 
     They are restored into a database of their own first, compared with the manifest, and come over in one
-    transaction: on any failure the live database is as it was. They belong to the role that restores,
-    without grants, foreign keys, triggers and policies. Raises Corrupt, Refused, Busy, UsageError, NotFound,
+    transaction: on any failure the live database is as it was. They belong to the role that restores, without
+    grants, foreign keys, triggers and policies: these are in the SQL that would swap them with the live ones.
+    Raises Corrupt, Refused, Busy, UsageError, NotFound,
     ToolFailed, Failed.
     """
     started = time.monotonic()
@@ -66,15 +68,19 @@ async def restore_tables(
         maintenance = await find_maintenance(target)
         work = _Work(target, maintenance, ready, settings, jobs)
         run_id = new_id(datetime.now(UTC))
-        schema = side_name("restored", "of", run_id)
+        schema, replaced = (side_name(name, "of", run_id) for name in ("restored", "replaced"))
         async with only_restore(maintenance, database):
-            tables = await _restore(work, names, name_in_the_making(database, run_id), schema, say)
+            found, own, tables = await _restore(
+                work, names, name_in_the_making(database, run_id), schema, say
+            )
+            swap = await swap_script(target, found, schema, replaced, own)
     return TablesBack(
         backup_id=archive.manifest.id,
         environment=target.environment,
         database=database,
         schema=schema,
         tables=tables,
+        swap_sql=swap,
         drop_sql=f"DROP SCHEMA {quote_identifier(schema)} CASCADE;",
         duration_seconds=round(time.monotonic() - started, 3),
     )
@@ -82,7 +88,8 @@ async def restore_tables(
 
 async def _restore(
     work: _Work, names: Sequence[str], side_database: str, schema: str, say: Say
-) -> tuple[TableBack, ...]:
+) -> tuple[list[Side], tuple[str, ...], tuple[TableBack, ...]]:
+    """The tables as they were in the backup, the SQL of what reaches out of them, and what is said of them."""
     archive, facts = work.archive, work.archive.manifest.facts
     options = RestoreOptions(beside=side_database, owners=False, tablespaces=False)
     ready = await check_restore(work.maintenance, archive, side_database, replace(options, room=False))
@@ -90,28 +97,13 @@ async def _restore(
         say(f"dropped {leftover}: an earlier restore was killed")
     async with scrap_database(work.maintenance, side_database, facts.locale, ready.server_major):
         fresh = at(work.target, side_database)
-        memory = work.settings.restore_memory
         await fill_database(
             fresh, ready, archive, owners=False, tablespaces=False, only=("--section=pre-data",)
         )
         async with patient(fresh) as database:
             async with database.session() as session:
-                found = await find_tables(session, names)
-            with tempfile.TemporaryDirectory() as folder:
-                entries = Path(folder) / "entries"
-                entries.write_text(
-                    await entries_of(ready.pg_restore, archive, [(one.schema, one.name) for one in found])
-                )
-                await fill_database(
-                    fresh,
-                    ready,
-                    archive,
-                    owners=False,
-                    tablespaces=False,
-                    jobs=work.jobs,
-                    memory_bytes=memory,
-                    only=(f"--use-list={entries}",),
-                )
+                tables = [(one.schema, one.name) for one in await find_tables(session, names)]
+            await _fill(work, fresh, ready, tables)
             async with database.session() as session:
                 # Only now they have their keys.
                 found = await find_tables(session, names)
@@ -119,11 +111,35 @@ async def _restore(
             await run_ddl(database, f"CREATE SCHEMA {quote_identifier(schema)}", *detach(found))
             await run_ddl(database, *(f"{one.alter} SET SCHEMA {quote_identifier(schema)}" for one in found))
         await copy_schema(fresh, work.target, schema, ready.server_major)
-    return tuple(
-        TableBack(one.schema, one.name, sum(rows[oid] for oid in one.family(found)), copy_back(one, schema))
-        for one in found
-        if not one.below
+    own = await outward_sql(ready.pg_restore, archive, tables)
+    return (
+        found,
+        own,
+        tuple(
+            TableBack(
+                one.schema, one.name, sum(rows[oid] for oid in one.family(found)), copy_back(one, schema)
+            )
+            for one in found
+            if not one.below
+        ),
     )
+
+
+async def _fill(work: _Work, fresh: Target, ready: Preflight, tables: Sequence[tuple[str, str]]) -> None:
+    """Rows, keys, indexes and sequences of the tables."""
+    with tempfile.TemporaryDirectory() as folder:
+        entries = Path(folder) / "entries"
+        entries.write_text(await entries_of(ready.pg_restore, work.archive, tables))
+        await fill_database(
+            fresh,
+            ready,
+            work.archive,
+            owners=False,
+            tablespaces=False,
+            jobs=work.jobs,
+            memory_bytes=work.settings.restore_memory,
+            only=(f"--use-list={entries}",),
+        )
 
 
 async def _compare(session: AsyncSession, found: Sequence[Side], facts: Facts, major: int) -> dict[int, int]:

@@ -64,10 +64,44 @@ async def test_a_table_comes_back_beside_the_live_one_with_all_that_is_its_own(r
     assert room.execute(counts) == [(30, 60)]
 
 
+async def test_the_printed_sql_puts_tables_in_the_place_of_the_live_ones_with_all_that_reaches_out_of_them(
+    room: Room,
+):
+    room.execute(
+        *SHOP,
+        "CREATE TRIGGER no BEFORE DELETE ON orders FOR EACH ROW WHEN (old.id = 1) EXECUTE FUNCTION no()",
+        "ALTER TABLE orders ENABLE ROW LEVEL SECURITY",
+        "CREATE POLICY mine ON orders FOR SELECT USING (id > 0)",
+        "GRANT SELECT (state), UPDATE ON orders TO pg_monitor",
+        "CREATE TABLE lines (id int PRIMARY KEY, item bigint CONSTRAINT of_order REFERENCES orders ON DELETE CASCADE)",
+        "INSERT INTO lines VALUES (1, 30)",
+        "CREATE VIEW paid AS SELECT id FROM orders WHERE state = 'paid'",
+    )
+    before = dump_text(room.conninfo)
+    made = await room.backup()
+    room.execute("UPDATE orders SET state = 'paid'", "DELETE FROM measured", "DROP TABLE plain CASCADE")
+    done = await bring(room, made, ["orders", "measured", "plain"])
+    assert done.swap_sql.endswith("\n-- public.paid still reads the replaced table: define it anew")
+    room.execute(done.swap_sql)
+    view = room.execute("SELECT pg_get_viewdef('paid')")[0][0]
+    assert "replaced_of_" in view
+    room.execute(
+        "CREATE OR REPLACE VIEW paid AS SELECT id FROM orders WHERE state = 'paid'",
+        "CREATE MATERIALIZED VIEW seen AS SELECT count(*) FROM plain",
+        done.drop_sql,
+        f"DROP SCHEMA {room.execute(REPLACED)[0][0]} CASCADE",
+    )
+    assert dump_text(room.conninfo) == before
+
+
+REPLACED = "SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname ~ '^replaced_'"
+
+
 async def test_a_partition_alone_is_not_attached_to_the_live_table(room: Room):
     made = await room.backup()
     before = dump_text(room.conninfo)
     done = await bring(room, made, ["measured_2025"])
+    assert done.swap_sql == ""
     assert dump_text(room.conninfo, f"--exclude-schema={done.schema}") == before
     assert room.execute("SELECT count(*) FROM measured") == [(60,)]
     assert room.execute(f"SELECT count(*) FROM {done.schema}.measured_2025") == [(31,)]

@@ -146,6 +146,9 @@ def test_a_table_comes_back_beside_the_live_one(dbctl, conninfo, postgres):
     copy_sql = next(line for line in done.stdout.splitlines() if "INSERT INTO" in line)
     execute(conninfo, copy_sql.strip())
     assert execute(conninfo, "SELECT username FROM users") == [("ada",)]
+    *_, swap = done.stdout.partition("in the place of the live ones")
+    assert "\n  BEGIN;\n" in swap
+    assert "\n  COMMIT;\n" in swap
 
 
 def test_a_damaged_backup_is_refused_before_the_database_is_asked(dbctl, conninfo, postgres, project):

@@ -129,6 +129,9 @@ def tables_back(done: TablesBack) -> Iterator[Block]:
     for one in done.tables:
         yield Lines([f"{one.schema}.{one.name}: {_counted(one.rows, 'row')}; to bring back what is missing:"])
         yield Lines([f"  {one.copy_sql}"])
+    if done.swap_sql:
+        yield Lines(["or, to put all in the place of the live ones, with foreign keys, triggers and grants:"])
+        yield Lines([f"  {line}" for line in done.swap_sql.splitlines()])
     yield Lines([f"drop it all: {done.drop_sql}"])
 
 
