@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from dbctl.errors import UsageError
+from dbctl.users.transfer.lines import CsvLines, TooLong, whole_lines
 from dbctl.users.transfer.model import IGNORED, READ, REQUIRED, SECRET, Rejected, Row
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def without_secrets(cells: Mapping[str, object]) -> dict[str, object]:
 
 
 def _csv(text: TextIO, mapping: Mapping[str, str]) -> Iterator[Row | Rejected]:
-    reader = csv.reader(text, strict=True)
+    lines = CsvLines(text)
+    reader = csv.reader(lines, strict=True)
     try:
         header = next(reader, None)
     except csv.Error as error:
@@ -64,17 +66,23 @@ def _csv(text: TextIO, mapping: Mapping[str, str]) -> Iterator[Row | Rejected]:
             hint='say which one is: --map "HEADER=FIELD"',
         )
     while True:
-        line = reader.line_num + 1
+        line = lines.number + 1
+        lines.begin_row()
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield Rejected(line, "", str(error), {})
+            yield Rejected(line, "", _told(error, line, lines.number), {})
             continue
         if not cells:
             continue
         yield _named(line, fields, cells)
+
+
+def _told(error: csv.Error, line: int, last: int) -> str:
+    """Why, and where the row ends: all its lines are turned away, and who forgot a quote must see how many."""
+    return f"{error}: it goes on to line {last}, is a quote missing?" if last > line else str(error)
 
 
 def _named(line: int, fields: Sequence[str], cells: Sequence[str]) -> Row | Rejected:
@@ -119,7 +127,11 @@ def _unknown(names: Sequence[str]) -> UsageError:
 def _ndjson(text: TextIO, mapping: Mapping[str, str]) -> Iterator[Row | Rejected]:
     known: dict[str, str | None] = {}
     empty = True
-    for line, written in enumerate(text, start=1):
+    for line, written in enumerate(whole_lines(text), start=1):
+        if written is None:
+            empty = False
+            yield Rejected(line, "", str(TooLong()), {})
+            continue
         if not written.strip():
             continue
         empty = False
