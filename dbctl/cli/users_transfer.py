@@ -50,6 +50,10 @@ class Source:
                 digest.update(piece)
         return digest.hexdigest()
 
+    def is_at(self, path: Path) -> bool:
+        """Whether that path is this file, whatever it is called there."""
+        return self.path != STANDARD and self.path.exists() and path.exists() and self.path.samefile(path)
+
     @contextmanager
     def rows(self) -> Iterator[Iterator[Row | Rejected]]:
         """What is written in it. Raises UsageError where it is no file of users."""
@@ -75,6 +79,8 @@ async def import_file(
     """Read, check, add; say what was turned away."""
     from dbctl.cli.output.views import transfer as view
 
+    if rejects is not None and source.is_at(rejects):
+        raise UsageError(f"{rejects} can't be both read and written", hint="name another file for --rejects")
     fingerprint = source.fingerprint(wishes) if batch_rows else ""
     action = "tries the import of" if wishes.dry_run else "imports"
     with source.rows() as rows, open_rejects(rejects, keep=bool(batch_rows)) as turned_away:

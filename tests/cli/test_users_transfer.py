@@ -136,3 +136,14 @@ def test_a_disk_that_is_full_of_rejected_rows_is_named_and_nothing_is_imported(d
     result = dbctl("users", "import", str(file), "--rejects", str(full))
     assert (result.code, f"can't write {full}" in result.stderr) == (6, True), result.stderr
     assert dbctl("users", "count").stdout == "0\n"
+
+
+@pytest.mark.parametrize("more", [(), ("--batch", "1")])
+@pytest.mark.parametrize("name", ["people.csv", "other.csv"])
+def test_the_file_that_is_read_is_never_the_one_for_rejected_rows(dbctl, people, name, more):
+    people.write_text(BAD)
+    if name != people.name:
+        (dbctl.project / name).symlink_to(people)
+    done = dbctl("users", "import", str(people), "--rejects", name, *more)
+    assert (done.code, "both read and written" in done.stderr) == (2, True)
+    assert people.read_text() == BAD

@@ -88,12 +88,13 @@ async def import_in_batches(
     """
     async with database.session() as session:
         done = begun = await ledger.begin(session, fingerprint)
-    rejects.trim(done.lines)
     source = _Source(_behind(rows, done.lines), rejects, progress, wishes.passwords)
     finished = False
     while not finished:
         async with database.session() as session:
             await ledger.hold(session, fingerprint, done)
+            if done is begun:
+                rejects.trim(done.lines)
             taken = await _take(session, source, wishes, source.some(batch_rows))
             finished = source.ended
             after = ledger.Progress(

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
-from dbctl.errors import Failed
+from dbctl.errors import Busy, Failed
 from dbctl.users.transfer.files import format_of
+from dbctl.users.transfer.kept import LINE, kept_bytes
 from dbctl.users.transfer.model import READ, SECRET, Rejected
 
 if TYPE_CHECKING:
     from dbctl.users.transfer.model import Format
 
 # Under names that an import leaves out.
-_LINE, _FIELD, _WHY = "_line", "_field", "_why"
-_HEADER = (_LINE, _FIELD, _WHY, *(name for name in READ if name not in SECRET))
+_FIELD, _WHY = "_field", "_why"
+_HEADER = (LINE, _FIELD, _WHY, *(name for name in READ if name not in SECRET))
 
 
 class Rejects:
@@ -40,17 +43,18 @@ class Rejects:
             self.first.append(one)
         if self._stream is not None:
             with _written(self._stream):
-                self._write({_LINE: one.line, _FIELD: one.field, _WHY: one.why, **one.cells})
+                self._write({LINE: one.line, _FIELD: one.field, _WHY: one.why, **one.cells})
 
     def trim(self, lines: int) -> None:
-        """Take out what an earlier run wrote of rows behind ``lines``: they come again."""
-        if self._stream is None:
+        """Take out what an earlier run wrote of rows behind ``lines``: they come again.
+
+        Raises UsageError where something else than rejected rows stands there.
+        """
+        if self._stream is None or not _is_regular(self._stream):
             return
-        kept = [one for one in _entries(self._stream, self._format) if int(str(one[_LINE])) <= lines]
-        self._stream.seek(0)
-        self._stream.truncate()
-        for entry in kept:
-            self._write(entry)
+        with _written(self._stream):
+            self._stream.truncate(kept_bytes(self._stream, self._format, lines))
+            self._begun = self._stream.seek(0, os.SEEK_END) > 0
 
     def settle(self) -> None:
         """What was added is on the disk. Raises Failed where it is full."""
@@ -74,12 +78,11 @@ class Rejects:
 
 @contextmanager
 def open_rejects(path: Path | None, *, keep: bool) -> Iterator[Rejects]:
-    """Where rejected rows go; ``keep``: what an earlier run wrote there stays. Raises Failed, UsageError."""
+    """Where rejected rows go; ``keep``: what an earlier run wrote there stays. Raises Failed, Busy, UsageError."""
     if path is None:
         yield Rejects(None, "csv")
         return
     format_ = format_of(path.name, None, option="a name that ends in")
-    flags = os.O_RDWR | os.O_CREAT | (0 if keep else os.O_TRUNC)
     try:
         stream = open(  # noqa: SIM115 - closed below; a Path's takes no opener
             path,
@@ -87,16 +90,36 @@ def open_rejects(path: Path | None, *, keep: bool) -> Iterator[Rejects]:
             encoding="utf-8",
             errors="backslashreplace",
             newline="",
-            opener=lambda name, _: os.open(name, flags, 0o600),
+            opener=lambda name, _: os.open(name, os.O_RDWR | os.O_CREAT, 0o600),
         )
     except OSError as error:
         raise Failed(f"can't write {path}", why=error.strerror or str(error)) from error
     try:
+        _hold(stream)
+        if not keep and _is_regular(stream):
+            stream.truncate(0)
         yield Rejects(stream, format_)
     finally:
         # What counts is settled; of a full disk, closing complains again.
         with suppress(OSError):
             stream.close()
+
+
+def _hold(stream: TextIO) -> None:
+    """Keep other runs from the file, until it is closed."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Busy(
+            f"another import writes to {stream.name}", hint="name another file, or let it end"
+        ) from error
+    except OSError:
+        # A file system without locks.
+        return
+
+
+def _is_regular(stream: TextIO) -> bool:
+    return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
 
 
 @contextmanager
@@ -105,11 +128,3 @@ def _written(stream: TextIO) -> Iterator[None]:
         yield
     except OSError as error:
         raise Failed(f"can't write {stream.name}", why=error.strerror or str(error)) from error
-
-
-def _entries(stream: TextIO, format_: Format) -> Iterator[dict[str, object]]:
-    """What stands there; a last line that a killed run cut short is none."""
-    if format_ == "csv":
-        rows = csv.DictReader(stream)
-        return (dict(row) for row in rows if None not in row.values() and str(row[_LINE]).isdecimal())
-    return (json.loads(line) for line in stream if line.endswith("}\n"))
