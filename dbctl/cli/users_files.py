@@ -78,7 +78,7 @@ async def import_(
 
     The first line names the fields: username, email, full_name, is_active, is_superuser, created_at, updated_at,
     password (plain, to be hashed) or hashed_password. What is empty takes the default or, with --on-conflict update,
-    stays. Exit code 1 if rows were rejected; without --rejects one is enough to import nothing.
+    stays. Exit code 1 if rows were rejected; without --rejects one is enough to import nothing, with --batch nothing more.
 
     Example: dbctl users import people.csv.zst --map "E-Mail=email" --rejects bad.csv --batch 50000
     """

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dbctl.database import Database
-from dbctl.errors import Invalid
+from dbctl.errors import Invalid, Refused
 from dbctl.users.bulk import indexes_built_afterwards
 from dbctl.users.passwords import Passwords
 from dbctl.users.transfer import ledger, staging
@@ -84,7 +84,7 @@ async def import_in_batches(
 ) -> Imported:
     """The same in transactions of ``batch_rows``; a run that was killed goes on behind its last batch.
 
-    Raises Refused where all of it was imported, Busy while another run is at it.
+    Raises Refused where all of it was imported, or where one bad row is too many, Busy while another run is at it.
     """
     async with database.session() as session:
         done = begun = await ledger.begin(session, fingerprint)
@@ -96,6 +96,8 @@ async def import_in_batches(
             if done is begun:
                 rejects.trim(done.lines)
             taken = await _take(session, source, wishes, source.some(batch_rows))
+            if wishes.all_or_nothing and taken.rejected:
+                raise _stopped(rejects, done)
             finished = source.ended
             after = ledger.Progress(
                 max(source.line, done.lines),
@@ -112,10 +114,19 @@ async def import_in_batches(
 
 
 def _must_be_taken(done: Imported, wishes: Wishes) -> None:
+    if wishes.all_or_nothing and done.rejected:
+        raise Untaken(replace(done, added=0, updated=0, skipped=0, dry_run=wishes.dry_run))
     if wishes.dry_run:
         raise Untaken(replace(done, dry_run=True))
-    if wishes.all_or_nothing and done.rejected:
-        raise Untaken(replace(done, added=0, updated=0, skipped=0))
+
+
+def _stopped(rejects: Rejects, done: ledger.Progress) -> Refused:
+    one = rejects.first[0]
+    return Refused(
+        f"line {one.line} breaks a rule",
+        why=f"{one.field + ': ' if one.field else ''}{one.why}",
+        hint=f"add --rejects FILE and go on behind line {done.lines}: nothing behind it was imported",
+    )
 
 
 async def _take(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -82,6 +83,18 @@ async def test_a_dry_run_counts_and_changes_nothing(transfer):
     done = await transfer.take(TWO + "x,y,z\n", Wishes(dry_run=True, all_or_nothing=False))
     assert (done.rows, done.added, done.rejected, done.dry_run) == (3, 2, 1, True)
     assert await transfer.names() == []
+
+
+@pytest.mark.parametrize("on_conflict", ["error", "skip", "update"])
+@pytest.mark.parametrize("all_or_nothing", [True, False])
+async def test_a_dry_run_counts_what_the_real_one_does(transfer, on_conflict, all_or_nothing):
+    await transfer.take(HEADER + "" if on_conflict == "error" else TWO)
+    text = TWO + "new,new@example.com,\nADA,double@example.com,\nx,y,z\n"
+    wishes = Wishes(on_conflict, all_or_nothing=all_or_nothing)
+    tried = await transfer.take(text, replace(wishes, dry_run=True))
+    done = await transfer.take(text, wishes)
+    assert replace(tried, dry_run=False) == done
+    assert (done.rejected, done.added + done.updated + done.skipped) == (2, 0 if all_or_nothing else 3)
 
 
 async def test_a_double_within_the_file_is_told_with_the_line_of_the_first(transfer):
@@ -223,6 +236,16 @@ async def test_batches_go_on_exactly_where_a_run_stopped(transfer):
     done = await transfer.take_batches(many(50), 10)
     assert (done.rows, done.added, done.resumed_behind) == (50, 50, 31)
     assert len(await transfer.names()) == 50
+
+
+async def test_batches_stop_before_the_first_with_a_bad_row_where_nobody_said_where_to_put_it(transfer):
+    text = many(25) + "bad,nowhere,\n" + "".join(f"x{i},x{i}@example.com,\n" for i in range(10))
+    with pytest.raises(Refused, match="line 27 breaks a rule") as raised:
+        await transfer.take_batches(text, 10, Wishes())
+    assert "behind line 21" in raised.value.hint
+    assert len(await transfer.names()) == 20
+    done = await transfer.take_batches(text, 10)
+    assert (done.added, done.rejected, done.resumed_behind) == (35, 1, 21)
 
 
 async def test_a_file_that_is_all_in_is_not_imported_in_batches_again(transfer):
