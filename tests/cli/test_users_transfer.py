@@ -84,6 +84,8 @@ def test_export_to_stdout_is_csv_unless_told(dbctl, people):
         (PEOPLE.replace("Ada", "Zo\xeb").encode("latin-1"), (), (1, "UTF-8")),
         (PEOPLE.replace("Ada", "Zo\xeb").encode("latin-1"), ("--encoding", "latin-1"), (0, "")),
         (PEOPLE.encode(), ("--encoding", "klingon"), (2, "klingon")),
+        (PEOPLE.encode("utf-16")[:-1], ("--encoding", "utf-16"), (6, "cut short")),
+        (PEOPLE.encode(), ("--encoding", "punycode"), (6, "not in that encoding")),
         (PEOPLE.encode()[:-8], (), (1, "line 3")),
         (gzip.compress(PEOPLE.encode(), mtime=0)[:-12], (), (6, "damaged")),
         (b"", (), (2, "nothing")),

@@ -124,6 +124,9 @@ def _damage_told(name: str) -> Iterator[None]:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise Corrupt(f"{name} is damaged", why=str(error)) from error
+    except UnicodeError as error:
+        # Encodings of which not each byte can be kept as a surrogate, such as UTF-16.
+        raise Corrupt(f"{name} is not in that encoding, or is cut short", why=str(error)) from error
     except Exception as error:
         if type(error).__name__ == "ZstdError":
             raise Corrupt(f"{name} is damaged", why=str(error)) from error
