@@ -9,12 +9,20 @@ from typing import NamedTuple
 
 from dbctl.errors import Invalid
 from dbctl.users.passwords import Passwords
-from dbctl.users.rules import RULES, check
+from dbctl.users.rules import RULES, UNUSABLE, check
 from dbctl.users.transfer.model import HASH, PASSWORD, REQUIRED, Row
 
 _TRUE = frozenset(("true", "t", "yes", "y", "1"))
 _FALSE = frozenset(("false", "f", "no", "n", "0"))
 _PATTERNS = {field: re.compile(rule.pattern).fullmatch for field, rule in RULES.items()}
+# As PHC strings and crypt(3) name them: Argon2, bcrypt, scrypt, PBKDF2, SHA-2 and yescrypt. dbctl itself verifies Argon2.
+_SCHEMES = frozenset(
+    (
+        *("argon2id", "argon2i", "argon2d", "2a", "2b", "2y", "bcrypt-sha256", "scrypt"),
+        *("pbkdf2", "pbkdf2-sha1", "pbkdf2-sha256", "pbkdf2-sha512", "5", "6", "y"),
+    )
+)
+_KINDS = {dict: "an object", list: "a list", bool: "true or false"}
 # PostgreSQL's calendar begins long before Python's and ends long after it.
 _DATE = "it must be a time with its zone, such as 2026-01-31T12:00:00Z"
 
@@ -56,7 +64,7 @@ def check_row(row: Row, passwords: Passwords) -> Checked:
         is_superuser=_truth("is_superuser", cells),
         created_at=created,
         updated_at=updated,
-        hashed_password=_text(HASH, cells),
+        hashed_password=_hash(cells),
         password=_password(cells, username or "", email or "", passwords),
     )
 
@@ -66,7 +74,7 @@ def _text(field: str, cells: Mapping[str, object]) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise Invalid(field, f"it must be a text, not {type(value).__name__}")
+        raise Invalid(field, f"it must be a text, not {_KINDS.get(type(value), 'a number')}")
     # The quick way for nearly all: printable ASCII holds no zero byte and no half character.
     if (
         len(value) <= RULES[field].max_length
@@ -76,6 +84,29 @@ def _text(field: str, cells: Mapping[str, object]) -> str | None:
     ):
         return value
     return check(field, value)
+
+
+def _hash(cells: Mapping[str, object]) -> str | None:
+    """A hash, as it is. What has not the form of its scheme would lock its user out, unnoticed."""
+    value = _text(HASH, cells)
+    if value is None or value == UNUSABLE:
+        return value
+    scheme = value.split("$")[1]
+    if scheme not in _SCHEMES:
+        raise Invalid(HASH, f"{scheme!r} is no known scheme")
+    if scheme.startswith("argon2"):
+        _check_argon2(value)
+    return value
+
+
+def _check_argon2(hashed: str) -> None:
+    from argon2 import extract_parameters
+    from argon2.exceptions import InvalidHashError
+
+    try:
+        extract_parameters(hashed)
+    except InvalidHashError as error:
+        raise Invalid(HASH, "it is no hash of Argon2, or is cut short") from error
 
 
 def _truth(field: str, cells: Mapping[str, object]) -> bool | None:

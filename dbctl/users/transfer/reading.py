@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 NOTHING = "-"
 # What a file of rejected rows says beside the row: so it can be mended and imported.
 OWN_MARK = "_"
+# So many names of NDJSON are looked up once.
+_REMEMBERED = 100
 
 
 def read_rows(text: TextIO, format_: Format, mapping: Mapping[str, str]) -> Iterator[Row | Rejected]:
@@ -89,7 +91,8 @@ def _named(line: int, fields: Sequence[str], cells: Sequence[str]) -> Row | Reje
     named = {name: cell for name, cell in zip(fields, cells, strict=False) if name}
     if len(cells) != len(fields):
         why = f"it has {len(cells)} cells, the header has {len(fields)}"
-        return Rejected(line, "", why, without_secrets(named))
+        # Nobody knows which cell stands under which name: a password may be anywhere.
+        return Rejected(line, "", why, {} if set(SECRET) & set(fields) else named)
     # What is empty is not there: so a null comes back as one.
     return Row(line, {name: cell for name, cell in named.items() if cell != ""})
 
@@ -136,26 +139,60 @@ def _ndjson(text: TextIO, mapping: Mapping[str, str]) -> Iterator[Row | Rejected
             continue
         empty = False
         try:
-            cells = json.loads(written)
-        except (ValueError, RecursionError) as error:
-            yield Rejected(line, "", f"it is no JSON: {error}", {})
-            continue
-        if not isinstance(cells, dict):
-            yield Rejected(line, "", "it is no JSON object", {})
-            continue
-        yield Row(line, dict(_renamed(cells, mapping, known)))
+            yield Row(line, _renamed(_object(written), mapping, known))
+        except _Unreadable as error:
+            yield Rejected(line, "", str(error), {})
     if empty:
         raise UsageError("there is nothing in the file")
 
 
+class _Unreadable(ValueError):
+    """Why a line is no row."""
+
+
+def _object(written: str) -> dict[str, object]:
+    try:
+        cells = json.loads(written, object_pairs_hook=_without_doubles, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        raise _Unreadable(f"it is no JSON: {error.msg}, at character {error.pos + 1}") from error
+    except _Unreadable:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise _Unreadable(f"it is no JSON: {error}") from error
+    if not isinstance(cells, dict):
+        raise _Unreadable("it is no JSON object")
+    return cells
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # Left to itself, the last one would silently win.
+    cells = dict(pairs)
+    if len(cells) < len(pairs):
+        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise _Unreadable(f"{name!r} is there twice")
+    return cells
+
+
+def _no_number(name: str) -> object:
+    raise _Unreadable(f"it is no JSON: {name}")
+
+
 def _renamed(
     cells: Mapping[str, object], mapping: Mapping[str, str], known: dict[str, str | None]
-) -> Iterator[tuple[str, object]]:
+) -> dict[str, object]:
+    """The cells under their fields' names. Raises UsageError for a stranger in the first row, which stands for a header."""
+    is_first = not known
+    named: dict[str, object] = {}
     for name, value in cells.items():
-        if name not in known:
-            known[name] = _field(name, mapping)
-        field = known[name]
-        if field is None:
+        field = known[name] if name in known else _field(name, mapping)
+        if field is None and is_first:
             raise _unknown([name])
+        if field is None:
+            raise _Unreadable(f"what is {name!r}? It is not in the first row")
+        if len(known) < _REMEMBERED:
+            known[name] = field
+        if field in named:
+            raise _Unreadable(f"{field!r} is there twice, once as {name!r}")
         if field and value is not None:
-            yield field, value
+            named[field] = value
+    return named

@@ -211,6 +211,55 @@ async def test_ndjson_has_types_and_nulls_of_its_own(transfer):
     assert [(line, field) for line, field, _ in rejections(transfer)] == [(3, ""), (4, "username"), (5, "")]
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"username": "b", "email": "b@example.com", "email": "c@example.com"}', "'email' is there twice"),
+        ('{"username": "b", "email": "b@example.com", "E-Mail": "c@example.com"}', "once as 'E-Mail'"),
+        ('{"username": "b", "email": "b@example.com", "shoe": 38}', "what is 'shoe'"),
+        ('{"username": "b", "email": "b@example.com", "full_name": {"first": "B"}}', "not an object"),
+        ('{"username": "b", "email": "b@example.com", "full_name": NaN}', "no JSON: NaN"),
+        ('{"username": "b", "email": "b@example.com"', "at character 44"),
+        ("[" * 100_000, "no JSON"),
+        ("9" * 10_000, "no JSON"),
+    ],
+)
+async def test_a_line_of_json_that_will_not_do_is_one_bad_row(transfer, line, why):
+    ada, last = (
+        '{"username": "%s", "email": "%s@example.com"}\n' % (2 * (name,)) for name in ("ada", "last")
+    )
+    done = await transfer.take(ada + line + "\n" + last, format_="ndjson", mapping={"E-Mail": "email"})
+    ((found, _, said),) = rejections(transfer)
+    assert (done.added, found, why in said) == (2, 2, True), said
+
+
+async def test_a_stranger_in_the_first_line_of_json_is_a_usage_error(transfer):
+    with pytest.raises(UsageError, match="what is 'shoe'"):
+        await transfer.take('{"username": "b", "email": "b@example.com", "shoe": 38}\n', format_="ndjson")
+
+
+async def test_where_cells_are_missing_no_password_is_taken_for_a_name(transfer):
+    await transfer.take("username,email,full_name,password\nada,ada@example.com,my very own secret\n")
+    assert "secret" not in str(dict(transfer.rejected[0].cells))
+
+
+@pytest.mark.parametrize(
+    ("hashed", "why"),
+    [
+        ("$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA", ""),
+        ("$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", ""),
+        ("!", ""),
+        ("$argon2id$v=19$m=65536,t=3,p=4$c2Fsd", "cut short"),
+        ("$klingon$5$abc", "no known scheme"),
+        ("correct horse battery", "must be a hash"),
+    ],
+)
+async def test_a_hash_has_the_form_of_a_known_scheme(transfer, hashed, why):
+    done = await transfer.take(f'username,email,hashed_password\nada,ada@example.com,"{hashed}"\n')
+    assert done.added == (not why)
+    assert [why in said for _, _, said in rejections(transfer)] == [True] * done.rejected
+
+
 def many(count: int) -> str:
     return HEADER + "".join(f"user{i},user{i}@example.com,\n" for i in range(count))
 
