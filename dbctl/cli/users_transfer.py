@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 from dbctl.cli.command import Invocation
+from dbctl.cli.standard_input import standard_input
 from dbctl.errors import UsageError
 from dbctl.users.transfer.export import Export, checked_fields
 from dbctl.users.transfer.files import created, format_of, opened, text_of
@@ -66,11 +67,8 @@ class Source:
 
     @contextmanager
     def _raw(self) -> Iterator[BinaryIO]:
-        if self.path == STANDARD:
-            yield sys.stdin.buffer
-        else:
-            with opened(self.path) as raw:
-                yield raw
+        with standard_input() if self.path == STANDARD else opened(self.path) as raw:
+            yield raw
 
 
 async def import_file(

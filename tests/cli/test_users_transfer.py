@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import signal
 import subprocess
+import sys
+import time
 
 import pytest
 
-from tests.fixtures.database import execute
+from tests.fixtures.database import ROOT, execute
 
 PEOPLE = "username,email,full_name\nada,ada@example.com,Ada Lovelace\ngrace,grace@example.com,\n"
 BAD = PEOPLE + "x,no address,\n"
@@ -114,6 +118,41 @@ def test_users_come_from_stdin_too(dbctl_process):
     with dbctl_process.start(*arguments, stdin=subprocess.PIPE) as process:
         _, said = process.communicate(PEOPLE, timeout=60)
     assert (process.returncode, said.count("imports users from -")) == (0, 1)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_is_interrupted_waits_for_no_more_of_stdin(dbctl_process, conninfo, number, code):
+    arguments = ("users", "import", "-", "--file-format", "csv")
+    copying = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%'"
+    with dbctl_process.start(*arguments, stdin=subprocess.PIPE) as process:
+        process.stdin.write(PEOPLE)
+        process.stdin.flush()
+        until(lambda: execute(conninfo, copying))
+        process.send_signal(number)
+        # Nobody closes its stdin.
+        assert process.wait(timeout=60) == code
+        assert "interrupted" in process.stderr.read()
+    assert execute(conninfo, "SELECT count(*) FROM users") == [(0,)]
+
+
+def test_a_closed_stdin_is_said(dbctl_process):
+    script = f"exec {sys.executable} -m dbctl users import - --file-format csv <&-"
+    done = subprocess.run(
+        ["/bin/sh", "-c", script],
+        cwd=dbctl_process.project,
+        env={**os.environ, **dbctl_process.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "stdin is closed" in done.stderr) == (2, True)
+
+
+def until(ready) -> None:
+    ends = time.monotonic() + 60
+    while not ready():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
 
 
 def test_an_update_of_those_that_are_there_asks_first(dbctl, people):
