@@ -137,6 +137,7 @@ async def _take(
     await staging.stage(session, rows)
     for one in await staging.take_doubles_out(session):
         rejects.add(one)
+    await staging.wait_for_others(session)
     async with indexes_built_afterwards(session, source.read - read):
         added, updated, skipped, unfit = await staging.apply(session, wishes.on_conflict)
     for one in unfit:

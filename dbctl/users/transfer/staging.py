@@ -34,6 +34,9 @@ _CREATE = text(
 _ROOM = text("SET LOCAL work_mem = '64MB'")
 _ANALYZE = text("ANALYZE staged_users")
 
+# Of two imports of the same users, in another order each, either would wait for rows of the other.
+_ALONE = text("SELECT pg_advisory_xact_lock(hashtext('dbctl users import'))")
+
 _SHOWN = "staged.line, staged.username, staged.email, staged.full_name, staged.is_active, staged.is_superuser"
 _DOUBLES = {
     field: text(
@@ -117,6 +120,11 @@ async def stage(session: AsyncSession, rows: AsyncIterable[tuple[Any, ...]]) -> 
     driver: Any = raw.driver_connection
     await driver.copy_records_to_table(_TABLE, records=rows, columns=COLUMNS)
     await session.execute(_ANALYZE)
+
+
+async def wait_for_others(session: AsyncSession) -> None:
+    """Let another import's transaction end that has begun to change users; until this one ends, others wait."""
+    await session.execute(_ALONE)
 
 
 async def take_doubles_out(session: AsyncSession) -> list[Rejected]:

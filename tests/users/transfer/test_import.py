@@ -327,6 +327,19 @@ async def test_two_imports_of_the_same_users_at_once_add_each_once(transfer, con
     assert execute(conninfo, "SELECT count(*) FROM users") == [(200,)]
 
 
+@pytest.mark.parametrize("on_conflict", ["skip", "update"])
+async def test_two_imports_at_once_in_another_order_do_not_wait_for_each_other_for_ever(
+    transfer, on_conflict
+):
+    rows = [f"user{i},user{i}@example.com,\n" for i in range(5_000)]
+    await transfer.take(TWO)
+    done = await asyncio.gather(
+        *(transfer.take(HEADER + "".join(some), Wishes(on_conflict)) for some in (rows, rows[::-1]))
+    )
+    assert sorted(one.added for one in done) == [0, 5_000]
+    assert sum(one.updated + one.skipped for one in done) == 5_000
+
+
 async def test_an_error_midway_leaves_nothing(transfer):
     with pytest.raises(Stopped):
         await transfer.take(many(10) + "x", ALLOWING, mapping=_Exploding())
