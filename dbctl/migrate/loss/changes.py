@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from dbctl.migrate.loss.behind import tables_behind, tables_held, targets, writes_to
 from dbctl.migrate.loss.model import Kind
 from dbctl.migrate.loss.names import source
 from dbctl.migrate.loss.shape import ColumnShape, Reference, Shape, TableShape
+from dbctl.migrate.loss.triggers import Event, Trigger, set_columns
 from dbctl.migrate.trace.model import RevisionTrace, Statement
 from dbctl.postgres.identifiers import quote_identifier
 from dbctl.postgres.sql import operations as do
@@ -31,22 +33,40 @@ class Change:
     column: ColumnShape | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """What happens to rows that nobody sees: ``said`` in words, if the ``kind`` of change of that table means any row.
+
+    Without a ``kind`` it happens in any case.
+    """
+
+    said: str
+    revision: str
+    kind: Kind | None = None
+    oid: int = 0
+
+
 @dataclass(slots=True)
 class Changes:
     """Goes through the statements in their order: what an earlier one has changed, a later one finds changed.
 
     ``changed`` are the names of the columns, by table, that are no longer what they are on the target, ``moved``
-    the tables that have other rows by then. ``shapes`` are the tables before and after the revision at hand.
+    the tables that have other rows by then. ``shapes`` are the tables before and after the revision at hand, ``made``
+    the relations that it makes itself. ``unseen`` grows with what triggers may do elsewhere.
     """
 
     start: Shape
     shapes: tuple[Shape, Shape] = ({}, {})
     changed: dict[int, set[str]] = field(default_factory=dict)
     moved: set[int] = field(default_factory=set)
+    made: set[int] = field(default_factory=set)
+    unseen: list[Unseen] = field(default_factory=list)
+    revision: str = ""
 
     def of_revision(self, trace: RevisionTrace, before: Shape, after: Shape) -> Iterator[Change]:
         """What one revision changes, of what is there at the start."""
-        self.shapes = before, after
+        self.shapes, self.revision = (before, after), trace.revision
+        self.made = {oid for statement in trace.statements for oid in statement.created}
         for oid, table in self.start.items():
             now = before.get(oid)
             others = {one.name for number, one in table.columns.items() if not _is_as_was(one, now, number)}
@@ -54,6 +74,7 @@ class Changes:
                 self.changed.setdefault(oid, set()).update(others)
         for statement in trace.statements:
             found = list(dict.fromkeys(self._of_statement(statement)))
+            found += [one for one in self._triggered(statement, found) if one not in found]
             yield from found
             for one in found:
                 if one.kind == "deleted rows":
@@ -80,6 +101,66 @@ class Changes:
                 yield from self._unknown("deleted rows", oid)
             if one.updated and not _is_in(self.start, oid, written["overwritten"]):
                 yield from self._unknown("overwritten", oid)
+        yield from self._behind(statement, written["deleted rows"] | written["overwritten"])
+
+    def _behind(self, statement: Statement, seen: set[int]) -> Iterator[Change]:
+        """What it does through views and functions, which rows of it nobody can tell."""
+        named = dict(targets(statement))
+        tables = self.start.keys() | self.shapes[0].keys() | self.shapes[1].keys() | self.made
+        known = set(named.values())
+        found = list(tables_behind(statement, self.start))
+        views = [name for name, oid in named.items() if oid not in tables]
+        if views:
+            found += tables_held(statement, self.start)
+            if not (found or writes_to(statement, self.start)):
+                said = f"line {statement.line} of {self.revision} changes rows through {views[0]}, whose triggers are not seen"
+                self.unseen.append(Unseen(said, self.revision))
+        for kind, oid in found:
+            if not _is_in(self.start, oid, known | seen):
+                yield from self._unknown(kind, oid)
+
+    def _triggered(self, statement: Statement, found: Iterable[Change]) -> Iterator[Change]:
+        """What triggers set in the rows that are changed; what they may do to others is noted as unseen."""
+        fired: dict[tuple[Event, int], set[str]] = {}
+        for one in found:
+            event: Event = "DELETE" if one.kind == "deleted rows" else "UPDATE"
+            fired.setdefault((event, one.oid), set()).add(one.column.name if one.column else "")
+        for operation in statement.operations:
+            oid = statement.names.get(str(operation.table)) if isinstance(operation, do.Insert) else None
+            if oid is not None:
+                fired.setdefault(("INSERT", oid), set())
+        for (event, oid), columns in fired.items():
+            triggers = [one for one in self._triggers(oid) if _fires(one, event, columns)]
+            for trigger in triggers:
+                if trigger.reaches_out:
+                    self.unseen.append(_unseen(self.revision, statement.line, trigger, event, oid))
+            if event == "UPDATE":
+                yield from self._set_besides(statement, oid, set(set_columns(triggers, columns)) - columns)
+
+    def _set_besides(self, statement: Statement, oid: int, names: set[str]) -> Iterator[Change]:
+        if _ALL in names:
+            yield from self._unknown("overwritten", oid)
+        updates = [
+            one
+            for one in statement.operations
+            if isinstance(one, do.Update) and statement.names.get(str(one.table)) == oid
+        ]
+        rows = ""
+        if len(updates) == 1 and self._holds_now(statement, updates[0], oid):
+            rows = doomed_rows(updates[0], self._places(statement))
+        for name in sorted(names - {_ALL}):
+            column = self._column(oid, name)
+            if column is not None and not column.is_generated:
+                yield Change("overwritten", oid, rows, column)
+
+    def _triggers(self, oid: int) -> Iterator[Trigger]:
+        """Those of the table and of its partitions, before the revision or after it."""
+        seen: set[tuple[int, Trigger]] = set()
+        for shape in self.shapes:
+            for number, table in shape.items():
+                if _is_in(shape, number, {oid}):
+                    seen |= {(number, one) for one in table.triggers}
+        yield from sorted({one for _, one in seen}, key=lambda one: one.name)
 
     def _unknown(self, kind: Kind, oid: int) -> Iterator[Change]:
         if oid in self.start:
@@ -157,6 +238,19 @@ class Changes:
             for name, oid in statement.names.items()
             if oid in self.start
         }
+
+
+def _fires(trigger: Trigger, event: Event, columns: set[str]) -> bool:
+    return any(trigger.fires_on(event, column) for column in columns or {""})
+
+
+def _unseen(revision: str, line: int | None, trigger: Trigger, event: Event, oid: int) -> Unseen:
+    kinds: dict[Event, Kind] = {"DELETE": "deleted rows", "UPDATE": "overwritten"}
+    said = (
+        f"line {line} of {revision} fires the trigger {trigger.name}, whose function {trigger.function}()"
+        " may change other rows, and which is not seen"
+    )
+    return Unseen(said, revision, kinds.get(event), oid)
 
 
 def _is_as_was(column: ColumnShape, table: TableShape | None, number: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dbctl.migrate.loss.changes import Changes
+from dbctl.migrate.loss.changes import Changes, Unseen
 from dbctl.migrate.loss.model import Kind
 from dbctl.migrate.loss.shape import ColumnShape, Shape, TableShape
 from dbctl.migrate.trace.model import RevisionTrace, Statement
@@ -41,8 +41,13 @@ class Doomed:
     rows: str = ""
 
 
-def find_doomed(start: Shape, steps: Sequence[tuple[RevisionTrace, Shape, Shape]]) -> tuple[Doomed, ...]:
-    """All that the steps (a trace, the shapes before and after it) take away of what is there at ``start``."""
+def find_doomed(
+    start: Shape, steps: Sequence[tuple[RevisionTrace, Shape, Shape]]
+) -> tuple[tuple[Doomed, ...], tuple[Unseen, ...]]:
+    """All that the steps (a trace, the shapes before and after it) take away of what is there at ``start``.
+
+    The second part is what triggers may do besides, to which rows nobody can tell.
+    """
     changes = Changes(start)
     found: list[Doomed] = []
     for trace, before, after in steps:
@@ -52,7 +57,7 @@ def find_doomed(start: Shape, steps: Sequence[tuple[RevisionTrace, Shape, Shape]
     # What is dropped in the end is lost as a whole, whatever happens to it before.
     gone = {one.oid for one in found if one.kind == "dropped table"}
     left = {(one.oid, one.column) for one in found if one.kind == "dropped column"}
-    return tuple(one for one in found if not _is_covered(start, one, gone, left))
+    return tuple(one for one in found if not _is_covered(start, one, gone, left)), tuple(changes.unseen)
 
 
 def _is_covered(start: Shape, one: Doomed, gone: set[int], left: set[tuple[int, ColumnShape | None]]) -> bool:

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from dbctl.database import ConnInfo
 from dbctl.errors import Refused, SettingsError
 from dbctl.migrate.graph import Graph
+from dbctl.migrate.loss.changes import Unseen
 from dbctl.migrate.loss.count import count_all
 from dbctl.migrate.loss.doomed import Doomed, find_doomed
-from dbctl.migrate.loss.model import Outlook, UndoneRevision
+from dbctl.migrate.loss.model import Loss, Outlook, UndoneRevision
 from dbctl.migrate.loss.shape import Shape, TableShape, read_shape
+from dbctl.migrate.loss.triggers import ON_ROWS
 from dbctl.migrate.model import Step
 from dbctl.migrate.plan.stage import Original, Stage, stage
 from dbctl.migrate.plan.survey import Survey
@@ -25,11 +27,7 @@ from dbctl.migrate.trace.options import TraceOptions
 Tell = Callable[[str], None]
 
 
-# Not the actions of a foreign key (ON UPDATE SET NULL).
-_ON_ROWS = r"delete\s+from|truncate|merge\s+into|(?<!\bon\s)update\s[^;]*?\bset\b"
-_BLOCK_ON_ROWS = re.compile(
-    rf"\bdo\s+(?:language\s+\w+\s+)?[$'].*\b({_ON_ROWS})\b", re.IGNORECASE | re.DOTALL
-)
+_BLOCK_ON_ROWS = re.compile(rf"\bdo\s+(?:language\s+\w+\s+)?[$'].*\b({ON_ROWS})\b", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ async def look(site: Site, request: LookRequest, *, tell: Tell = lambda _: None)
     except SettingsError as error:
         return Look(Outlook(head.database, head.destination, head.current, unknown=str(error)))
     tell("counting what would be lost")
-    doomed = find_doomed(walked.start, walked.steps)
+    doomed, unseen_changes = find_doomed(walked.start, walked.steps)
     counted = await count_all(site.database, doomed, request.count_seconds)
     missing = (
         f"the copy lacks {', '.join(left_out.left_out)}, which the role may not read"
@@ -91,7 +89,7 @@ async def look(site: Site, request: LookRequest, *, tell: Tell = lambda _: None)
         revisions=tuple(_undone(trace) for trace, _, _ in walked.steps),
         losses=tuple(loss for _, loss in counted),
         notes=left_out.notes,
-        unknown=missing or _uncounted(walked.steps),
+        unknown=missing or _uncounted(walked.steps) or _fired(unseen_changes, counted),
         duration_seconds=time.monotonic() - started,
     )
     return Look(outlook, tuple(one for one, _ in counted), walked.start)
@@ -103,6 +101,15 @@ def _uncounted(steps: Sequence[tuple[RevisionTrace, Shape, Shape]]) -> str:
         for statement in trace.statements:
             if _BLOCK_ON_ROWS.search(statement.sql):
                 return f"the DO block in line {statement.line} of {trace.revision} changes rows, and which is not seen"
+    return ""
+
+
+def _fired(unseen: Sequence[Unseen], counted: Sequence[tuple[Doomed, Loss]]) -> str:
+    """What triggers may do, where they fire: not for a change that means no row."""
+    some = {(loss.revision, loss.kind, doomed.oid) for doomed, loss in counted if loss.loses}
+    for one in unseen:
+        if one.kind is None or (one.revision, one.kind, one.oid) in some:
+            return one.said
     return ""
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from dbctl.migrate.loss.triggers import Trigger, read_triggers
+
 _TABLES = """
 SELECT CAST(c.oid AS bigint), n.nspname, c.relname, c.relkind,
        (SELECT CAST(i.inhparent AS bigint) FROM pg_inherits AS i WHERE i.inhrelid = c.oid AND c.relispartition),
@@ -79,6 +81,7 @@ class TableShape:
     columns: Mapping[int, ColumnShape]
     references: tuple[Reference, ...] = ()
     key: tuple[str, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
 
     @property
     def shown(self) -> str:
@@ -90,7 +93,7 @@ Shape = Mapping[int, TableShape]
 
 
 def read_shape(connection: Connection) -> Shape:
-    """Every table there is now (pg_class, pg_attribute, pg_enum, pg_constraint)."""
+    """Every table there is now (pg_class, pg_attribute, pg_enum, pg_constraint, pg_trigger)."""
     columns: dict[int, dict[int, ColumnShape]] = {}
     for table, number, name, type_, oid, modifier, generated, always, labels in connection.execute(
         text(_COLUMNS)
@@ -102,6 +105,7 @@ def read_shape(connection: Connection) -> Shape:
         references.setdefault(to, []).append(
             Reference(table, tuple(names), tuple(referenced), _ACTIONS.get(action, ""))
         )
+    triggers = read_triggers(connection)
     return {
         oid: TableShape(
             schema,
@@ -111,6 +115,7 @@ def read_shape(connection: Connection) -> Shape:
             columns.get(oid, {}),
             tuple(references.get(oid, ())),
             tuple(key or ()),
+            triggers.get(oid, ()),
         )
         for oid, schema, name, kind, parent, key in connection.execute(text(_TABLES))
     }

@@ -295,3 +295,84 @@ async def test_looking_changes_nothing_and_names_what_is_wrong_with_the_destinat
         await seen('op.drop_table("parts")', destination="nowhere")
     assert execute(empty_conninfo, "SELECT count(*) FROM parts") == [(80,)]
     assert execute(empty_conninfo, "SELECT version_num FROM alembic_version") == [("r1",)]
+
+
+HIDDEN = """
+CREATE TABLE accounts (id int PRIMARY KEY, word text, touched timestamptz);
+INSERT INTO accounts SELECT g, 'w', '2024-01-01' FROM generate_series(1, 9) g;
+CREATE TABLE log (id int, word text); INSERT INTO log VALUES (1, 'kept');
+CREATE TABLE other (id int, word text); INSERT INTO other VALUES (1, 'kept');
+CREATE VIEW few AS SELECT id, word FROM accounts WHERE id < 4;
+CREATE VIEW fewer AS SELECT * FROM few WHERE id < 3;
+CREATE FUNCTION clears() RETURNS void LANGUAGE sql AS 'DELETE FROM accounts WHERE word = ''rare''';
+CREATE FUNCTION adds() RETURNS void LANGUAGE sql AS 'INSERT INTO log VALUES (2, ''new'')';
+"""
+TRIGGER = """
+CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN {body} RETURN NEW; END $f$;
+CREATE TRIGGER {name} {when} ON {on} FOR EACH ROW EXECUTE FUNCTION {name}();
+"""
+
+
+async def test_rows_behind_views_and_functions_are_known_by_the_locks_of_the_statement(seen):
+    bodies = (
+        "DELETE FROM fewer WHERE word = 'rare'",
+        "UPDATE few SET word = 'x' WHERE word = 'rare'",
+        "SELECT clears()",
+        "SELECT adds()",
+        "INSERT INTO few VALUES (20, 'x')",
+        "DELETE FROM accounts WHERE id = 0; DELETE FROM few WHERE word = 'rare'",
+    )
+    outlook = await seen(*(f"op.execute({body!r})" for body in bodies), setup=HIDDEN)
+    assert not any(one.failure for one in outlook.revisions), outlook.revisions
+    unknown = {(one.revision, one.kind, one.table) for one in outlook.lost if one.count is None}
+    assert unknown == {
+        ("r1", "deleted rows", "accounts"),
+        ("r2", "overwritten", "accounts"),
+        ("r3", "deleted rows", "accounts"),
+        ("r3", "overwritten", "accounts"),
+        ("r6", "deleted rows", "accounts"),
+    }
+    assert not outlook.unknown
+
+
+async def test_what_triggers_set_is_counted_and_what_does_not_fire_is_none(seen):
+    triggers = (
+        ("touches", "NEW.touched := now();", "BEFORE UPDATE", "accounts"),
+        ("copies", "INSERT INTO log VALUES (NEW.id, 'delete from');", "AFTER UPDATE", "accounts"),
+        ("clears_other", "DELETE FROM other;", "BEFORE DELETE", "accounts"),
+        ("clears_more", "DELETE FROM accounts;", "AFTER INSERT", "other"),
+    )
+    setup = "".join(TRIGGER.format(name=n, body=b, when=w, on=on) for n, b, w, on in triggers)
+    outlook = await seen(
+        """
+        op.execute("UPDATE accounts SET word = 'x' WHERE id < 3")
+        op.execute("DELETE FROM accounts WHERE id = 0")
+        op.execute("DELETE FROM other WHERE id = 1")
+        """,
+        setup=HIDDEN + setup,
+    )
+    assert set(lost(outlook)) == {
+        ("r1", "overwritten", "accounts", "word", 2),
+        ("r1", "overwritten", "accounts", "touched", 2),
+        ("r1", "deleted rows", "accounts", "", 0),
+        ("r1", "deleted rows", "other", "", 1),
+    }
+    assert not outlook.unknown
+
+
+@pytest.mark.parametrize(
+    ("body", "when", "statement"),
+    [
+        ("DELETE FROM other;", "AFTER UPDATE ON accounts", "UPDATE accounts SET word = 'x' WHERE id = 1"),
+        ("EXECUTE 'TRUNCATE other';", "AFTER INSERT ON accounts", "INSERT INTO accounts VALUES (30, 'x')"),
+        ("DELETE FROM other;", "INSTEAD OF UPDATE ON few", "UPDATE few SET word = 'x' WHERE word = 'rare'"),
+    ],
+)
+async def test_what_triggers_may_do_elsewhere_is_not_known_and_that_is_refused(seen, body, when, statement):
+    when, _, on = when.rpartition(" ON ")
+    setup = HIDDEN + TRIGGER.format(name="fires", body=body, when=when, on=on)
+    outlook = await seen(f"op.execute({statement!r})", setup=setup)
+    assert "line " in outlook.unknown
+    assert "trigger" in outlook.unknown
+    with pytest.raises(Refused):
+        check(outlook, accepted=False)
