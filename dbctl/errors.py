@@ -169,10 +169,14 @@ class Conflict(Failed):
 
 
 class Interrupted(DbctlError):
-    """Ctrl-C or SIGTERM. ``exit_code`` is 128 plus the signal's number: 130 or 143."""
+    """Ctrl-C or SIGTERM. ``exit_code`` is 128 plus the signal's number: 130 or 143.
+
+    ``expected``: nothing else ends the command, so there is nothing to say of it.
+    """
 
     kind = "interrupted"
 
-    def __init__(self, signal_number: int, *, why: str = "cleaned up") -> None:
+    def __init__(self, signal_number: int, *, why: str = "cleaned up", expected: bool = False) -> None:
         super().__init__("interrupted", why=why)
         self.exit_code = 128 + signal_number
+        self.expected = expected

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbctl.activity.reading import LOCK_MILLISECONDS, STATEMENT_SECONDS, connected
 from dbctl.cli.command import Invocation
+from dbctl.cli.loop import until_interrupted
 from dbctl.database.conninfo import elsewhere
 from dbctl.errors import Busy
 
@@ -83,7 +84,8 @@ async def watch_locks(run: Invocation, over_seconds: float, interval_seconds: fl
             return [*view.tree(tree.sessions), Lines([f"note: {note}" for note in tree.notes])]
 
         title = f"dbctl locks   {await run.target(direct=True)}"
-        await watch(look, title=title, interval_seconds=interval_seconds)
+        with until_interrupted():
+            await watch(look, title=title, interval_seconds=interval_seconds)
 
 
 async def kill_session(run: Invocation, pid: int, *, may_terminate: bool, grace_seconds: float) -> None:

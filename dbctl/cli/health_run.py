@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dbctl.cli.command import Invocation
 from dbctl.cli.facts import drift_facts, outside
+from dbctl.cli.loop import until_interrupted
 from dbctl.cli.storage import seconds_of
 from dbctl.health.model import Status
 from dbctl.health.run import Request, check_health, open_for_health, wants
@@ -83,7 +84,8 @@ async def watch_health(run: Invocation, request: Request, interval: str) -> None
             samples.turn()
             return [*view.report(report)]
 
-        await watch(look, title=f"dbctl health   {target}", interval_seconds=seconds)
+        with until_interrupted():
+            await watch(look, title=f"dbctl health   {target}", interval_seconds=seconds)
 
 
 async def serve_health(run: Invocation, address: str) -> None:
@@ -94,4 +96,5 @@ async def serve_health(run: Invocation, address: str) -> None:
     with listen(address) as listener:
         target = share(await run.target()).target
         run.say(f"{target}: answering on http://{address} (/health/db, /health/ready, /metrics)")
-        await serve(listener)
+        with until_interrupted():
+            await serve(listener)

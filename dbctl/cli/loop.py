@@ -88,6 +88,17 @@ def run_coroutine(coroutine: Coroutine[Any, Any, None]) -> None:
             raise Interrupted(received[0], why="it was done by then")
 
 
+@contextmanager
+def until_interrupted() -> Iterator[None]:
+    """Around what only a signal ends, a screen or a server: that it does is no error to speak of."""
+    import asyncio
+
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        raise Interrupted(next(iter(error.args), signal.SIGINT), expected=True) from None
+
+
 def _run(coroutine: Coroutine[Any, Any, None], received: list[int]) -> None:
     import asyncio
 
@@ -101,7 +112,7 @@ def _run(coroutine: Coroutine[Any, Any, None], received: list[int]) -> None:
             if received:
                 say("still cleaning up; kill -9 would leave things half done")
             else:
-                task.cancel()
+                task.cancel(number)
             received.append(number)
 
         for number in before:

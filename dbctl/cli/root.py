@@ -62,7 +62,8 @@ def run(arguments: Sequence[str]) -> int:
             failure.report_usage(error.message, error.hint, as_json=as_json)
         return _code_of(error, arguments)
     except DbctlError as error:
-        failure.report(error, as_json=as_json, debug="--debug" in arguments)
+        if not (isinstance(error, Interrupted) and error.expected):
+            failure.report(error, as_json=as_json, debug="--debug" in arguments)
         return _code_of(error, arguments)
     except OutputClosed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

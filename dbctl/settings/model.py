@@ -165,7 +165,8 @@ class BackupSettings(Section):
     """Where backups go, and how they are written."""
 
     target: Place = Field(
-        "backups", description="a folder, or s3://bucket/prefix; gs://… and az://container/prefix, which are not tested"
+        "backups",
+        description="a folder, or s3://bucket/prefix; gs://… and az://container/prefix, which are not tested",
     )
     targets: Annotated[Names, AfterValidator(check_places)] = Field(
         (), description="several at once, instead of target; the first that has a backup is read from"

@@ -168,7 +168,7 @@ def test_watch_keeps_its_connection_and_makes_another_where_it_is_cut_off(dbctl_
         [(another,)] = execute(conninfo, ours)
         assert another != pid
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        assert "error" not in process.communicate(timeout=60)[1]
     assert process.returncode == 130
 
 
