@@ -80,7 +80,7 @@ async def verify(
         base_is_wanted=bool(base),
     )
     project = read_project(run, config, name, x, loaded)
-    seen = await _target(run, project, request, baseline) if run.common.env else None
+    seen, request = await _target(run, project, request, baseline) if run.common.env else (None, request)
     with run.progress("Verifying") as bar:
         report = await verify_project(
             project,
@@ -117,7 +117,7 @@ async def check(
     from dbctl.cli.output.views import verify as view
 
     request = _request(run, (isolated, time_limit, False, allow_network), None, scratch_url)
-    found = await _target(run, read_project(run, config, name, x), request, baseline)
+    found, _ = await _target(run, read_project(run, config, name, x), request, baseline)
     run.emit(found, view.check)
     run.verdict(found.is_clean)
 
@@ -131,15 +131,18 @@ async def find_drift(run: Invocation) -> Check:
         return await check_target(site, request, lambda _: None)
 
 
-async def _target(run: Invocation, project: Project, request: Request, baseline: Path | None) -> Check:
-    """What the environment's database has otherwise than its revisions make it."""
+async def _target(
+    run: Invocation, project: Project, request: Request, baseline: Path | None
+) -> tuple[Check, Request]:
+    """What the environment's database has otherwise than its revisions make it; and the request as it is from now on."""
     from dbctl.migrate.verify.check import check_target
 
     def tell(step: Step) -> None:
         run.say(f"[{step.number}/{step.total}] {step.revision} on scratch")
 
     async with open_site(run, project) as site:
-        return await check_target(site, request, tell, baseline=baseline)
+        found = await check_target(site, request, tell, baseline=baseline)
+        return found, replace(request, options=replace(request.options, stands_for=site.address))
 
 
 def _request(

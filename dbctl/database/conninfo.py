@@ -278,6 +278,20 @@ def _check_socket(socket: Path) -> None:
         )
 
 
+def names_of_hosts(hosts: str, addresses: str = "") -> set[str]:
+    """Every name and number by which the hosts (each list with commas) may be asked for; asks the resolver."""
+    import socket
+
+    names = {name for name in (*hosts.split(","), *addresses.split(",")) if name}
+    for name in tuple(names):
+        if not name.startswith("/"):
+            try:
+                names.update(str(found[4][0]) for found in socket.getaddrinfo(name, None))
+            except OSError:
+                continue
+    return names
+
+
 def elsewhere(database: str) -> str:
     """A database that every server has, and that is not this one: for who finds this one locked."""
     return "template1" if database == "postgres" else "postgres"

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from dbctl.database.conninfo import ConnInfo, parse_conninfo
+from dbctl.database.conninfo import ConnInfo, names_of_hosts, parse_conninfo
+from dbctl.database.detour import Detour
 from dbctl.database.on_import import whenever_imported
 from dbctl.errors import DbctlError, Refused
 
@@ -69,7 +70,8 @@ class Guard:
     Of its databases, those whose name begins with ``prefix``. With ``allow_network`` sockets are left alone.
     Programs that the project starts are not watched: PG… variables lead libpq's, an address given to one does not.
     ``refused`` lists what was refused, also where the project swallowed the error. ``roots`` are the
-    project's own folders, to name the line that asked.
+    project's own folders, to name the line that asked. Who asks for the database that ``stands_for`` names, which
+    an application read when it was imported, gets ``server``'s.
     """
 
     def __init__(
@@ -79,8 +81,10 @@ class Guard:
         prefix: str = "",
         allow_network: bool = False,
         roots: Iterable[Path] = (),
+        stands_for: ConnInfo | None = None,
     ) -> None:
-        self._hosts = _names(server.host, server.keywords.get("hostaddr", ""))
+        self._detour = Detour.between(stands_for, server) if stands_for else None
+        self._hosts = names_of_hosts(server.host, server.keywords.get("hostaddr", ""))
         self._ports = set(server.port.split(","))
         self._sockets = {f"{host}/.s.PGSQL.{port}" for host in self._hosts for port in self._ports}
         self._prefix = prefix
@@ -134,27 +138,33 @@ class Guard:
     def _libpq(self, driver: str) -> Callable[[Any], Any]:
         def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
             def connect(dsn: str = "", *given: Any, **named: Any) -> Any:
-                self._check_libpq(driver, dsn)
-                return original(dsn, *given, **named)
+                return original(self._checked_libpq(driver, dsn), *given, **named)
 
             return connect
 
         return wrap
 
-    def _check_libpq(self, driver: str, dsn: str) -> None:
+    def _checked_libpq(self, driver: str, dsn: str) -> str:
+        """The DSN that is to be used."""
         try:
             # As libpq will: with PG… variables, a service file, its defaults.
             asked = parse_conninfo(dsn, environ=os.environ)
         except DbctlError as error:
             raise self._refuse_database(f"an address that can't be read ({error})", driver) from None
         hosts = (asked.keywords.get("hostaddr") or asked.host).split(",")
-        if not all(self._may(host, port, asked.database) for host in hosts for port in asked.port.split(",")):
+        ports = asked.port.split(",")
+        if detour := self._detour_of(hosts, ports, asked.database):
+            return detour.dsn(asked.keywords)
+        if not all(self._may(host, port, asked.database) for host in hosts for port in ports):
             raise self._refuse_database(f"{asked.place}/{asked.database}", driver)
+        return dsn
 
     def _asyncpg(self, original: Callable[..., Any]) -> Callable[..., Any]:
         async def connect_addr(*, addr: Any, params: Any, **named: Any) -> Any:
             host, port = addr if isinstance(addr, tuple) else _split_socket(addr)
-            if not self._may(host, str(port), params.database):
+            if detour := self._detour_of([host], [str(port)], params.database):
+                addr, params = detour.for_asyncpg(params)
+            elif not self._may(host, str(port), params.database):
                 raise self._refuse_database(f"{_shown(host, port)}/{params.database}", "asyncpg")
             return await original(addr=addr, params=params, **named)
 
@@ -198,11 +208,17 @@ class Guard:
     def _lookup(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def getaddrinfo(host: Any, port: Any, *given: Any, **named: Any) -> Any:
             name = host.decode(errors="replace") if isinstance(host, bytes) else host
-            if name and name not in self._hosts and not _is_local(name):
+            away = self._detour.hosts if self._detour else ()
+            if name and name not in self._hosts and name not in away and not _is_local(name):
                 raise self._refuse_socket(_shown(name, port))
             return original(host, port, *given, **named)
 
         return getaddrinfo
+
+    def _detour_of(self, hosts: Iterable[str], ports: Iterable[str], database: str) -> Detour | None:
+        is_ours = getattr(self._ours, "trusted", False)
+        detour = None if is_ours else self._detour
+        return detour if detour and detour.is_meant(hosts, ports, database) else None
 
     def _may(self, host: str, port: str, database: str) -> bool:
         if getattr(self._ours, "trusted", False):
@@ -233,18 +249,6 @@ def _open(
     hang: Callable[[Any, str, Wrap], None], class_: str, name: str, wrap: Wrap, module: ModuleType
 ) -> None:
     hang(getattr(module, class_) if class_ else module, name, wrap)
-
-
-def _names(hosts: str, addresses: str) -> set[str]:
-    """Every name and number by which the hosts may be asked for."""
-    names = {name for name in (*hosts.split(","), *addresses.split(",")) if name}
-    for name in tuple(names):
-        if not name.startswith("/"):
-            try:
-                names.update(str(found[4][0]) for found in socket.getaddrinfo(name, None))
-            except OSError:
-                continue
-    return names
 
 
 def _is_local(name: str) -> bool:

@@ -27,6 +27,17 @@ with ExitStack() as stack:
         context.run_migrations()
 """
 
+KEEPS_ITS_ADDRESS = """
+from alembic import context
+import sqlalchemy as sa
+import kept_engine
+
+with kept_engine.engine.connect() as connection:
+    context.configure(connection=connection, target_metadata=None)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
 
 @pytest.fixture
 def shop(tmp_path):
@@ -149,6 +160,21 @@ def test_an_application_that_keeps_its_engine_is_run_on_scratch_all_the_same(
     # Nothing of all that ran there.
     assert execute(empty_conninfo, "SELECT to_regclass('t'), to_regclass('alembic_version')") == [
         (None, None)
+    ]
+    # One that offers no other way in was asked about the database first, and is then led to scratch all the same.
+    (shop.folder / "migrations" / "env.py").write_text(KEEPS_ITS_ADDRESS)
+    assert dbctl_process("migrate", "up", *config, env=environ).code == 0
+    execute(empty_conninfo, "CREATE INDEX by_hand ON t (name)", "INSERT INTO t (name) VALUES ('x')")
+    shop.add("bbbb2", 'op.add_column("t", sa.Column("more", sa.Text))')
+    changed = dbctl_process("migrate", "check", *config, env=environ)
+    assert (changed.code, "by_hand" in changed.stdout) == (1, True), changed.stderr
+    planned = dbctl_process("migrate", "up", *config, env=environ)
+    assert planned.code == 0, planned.stderr
+    assert "tracing bbbb2" in planned.stderr
+    lost = dbctl_process("migrate", "down", "base", "--dry-run", *config, env=environ)
+    assert "dropped table" in lost.stdout, lost.stderr
+    assert execute(empty_conninfo, "SELECT version_num, to_regclass('by_hand') FROM alembic_version") == [
+        ("bbbb2", "by_hand")
     ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import asyncpg
+import psycopg
 import psycopg2
 import pytest
 from sqlalchemy import create_engine
@@ -156,3 +157,43 @@ def test_names_and_numbers_of_an_allowed_server_are_the_same():
                 socket.create_connection((host, 1))
             assert not isinstance(caught.value, NoNetwork)
     assert allowed.refused == []
+
+
+KEPT = ConnInfo(
+    {"host": "localhost", "port": "1", "user": "ada", "dbname": "shop", "sslmode": "require"}, "s3cret"
+)
+
+
+def test_who_asks_for_what_the_server_stands_for_gets_the_server_and_nobody_else_does(server):
+    asked = "SELECT current_database(), current_user, current_setting('application_name')"
+    expected = (server.database, server.role, "kept")
+
+    async def by_asyncpg(port: int) -> tuple[object, ...]:
+        connection = await asyncpg.connect(
+            host="127.0.0.1",
+            port=port,
+            user="ada",
+            password="s3cret",
+            database="shop",
+            ssl="require",
+            server_settings={"application_name": "kept"},
+        )
+        try:
+            return tuple(await connection.fetchrow(asked))
+        finally:
+            await connection.close()
+
+    made = Guard(server, stands_for=KEPT)
+    with made.active():
+        with create_engine(
+            "postgresql+psycopg2://ada:s3cret@localhost:1/shop?application_name=kept"
+        ).connect() as found:
+            assert tuple(found.exec_driver_sql(asked).one()) == expected
+        with psycopg.connect("host=localhost port=1 dbname=shop user=ada application_name=kept") as there:
+            assert there.execute(asked).fetchone() == expected
+        assert asyncio.run(by_asyncpg(1)) == expected
+        assert made.refused == []
+        with pytest.raises(LedAway):
+            asyncio.run(by_asyncpg(2))
+        with pytest.raises(LedAway):
+            psycopg2.connect("host=localhost port=1 dbname=another user=ada")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dbctl.database import ConnInfo
 from dbctl.errors import Refused, SettingsError
@@ -138,10 +138,9 @@ async def _walk(copy: Stage, site: Site, graph: Graph, request: LookRequest, tel
         shapes[step.revision] = shape()
 
     known = [one.id for one in graph.revisions]
+    options = replace(request.options, stands_for=site.address)
     start = shape()
-    traces = await copy.trace_down(
-        located(site.project, graph), request.destination, known, request.options, told
-    )
+    traces = await copy.trace_down(located(site.project, graph), request.destination, known, options, told)
     # In the project's thread they were read between two revisions; what comes after the last is read here.
     after = [*(shapes[one.revision] for one in traces[1:]), shape()]
     steps = [(one, shapes[one.revision], later) for one, later in zip(traces, after, strict=True)]

@@ -73,7 +73,9 @@ async def _planned(site: Site, request: PlanRequest, tell: Tell) -> Plan:
         return replace(empty, duration_seconds=time.monotonic() - started)
     original = Original(site.address, before.server, before.contents, before.versions)
     async with stage(original, request.scratch_url, tell) as copy:
-        traces = await copy.trace(site.project, chosen, request.options, _teller(tell))
+        traces = await copy.trace(
+            site.project, chosen, replace(request.options, stands_for=site.address), _teller(tell)
+        )
         work = _Joining(request, survey, before, copy)
         made = await work.join(empty, traces, tell)
     return replace(made, duration_seconds=time.monotonic() - started)

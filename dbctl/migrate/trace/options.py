@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dbctl.database import ConnInfo
+
 
 @dataclass(frozen=True, slots=True)
 class TraceOptions:
@@ -11,7 +13,8 @@ class TraceOptions:
 
     ``url_variables`` are the environment variables that lead the project to its database. Sockets other
     than the scratch server's are refused unless ``allow_network``. ``spare_extensions``: go on without those that
-    the scratch server lacks, and say so.
+    the scratch server lacks, and say so. ``stands_for`` is the database that the project was asked about before in this
+    process: where it kept the address, scratch stands for that one.
     """
 
     isolated: bool = False
@@ -20,3 +23,4 @@ class TraceOptions:
     allow_network: bool = False
     url_variables: tuple[str, ...] = ("DATABASE_URL",)
     spare_extensions: bool = False
+    stands_for: ConnInfo | None = None

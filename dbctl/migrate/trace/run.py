@@ -142,6 +142,7 @@ class _Run:
             prefix="" if scratch.server else scratch.prefix,
             allow_network=options.allow_network,
             roots=(project.script_location, *project.version_locations),
+            stands_for=options.stands_for,
         )
         self._engines = Engines()
         self._extensions = Extensions(spare=options.spare_extensions)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from dbctl.database import ConnInfo
 from dbctl.migrate.graph import Graph
 from dbctl.migrate.lint.request import Request
 from dbctl.migrate.lint.server import start_server
@@ -68,7 +69,7 @@ async def check_target(
         version = await connection.run_sync(_major)
         there = await connection.run_sync(read_snapshot)
     there = _without_ours(there, status)
-    task = _Task(site, _on(request, version), progress, baseline)
+    task = _Task(site, _on(request, version, site.address), progress, baseline)
     drift, notes = await _drift(task, status, graph, there)
     return Check(
         database=status.database,
@@ -163,10 +164,10 @@ def _major(connection: Connection) -> int:
     return int(version[0])
 
 
-def _on(request: Request, major: int) -> Request:
-    """On a scratch server of the target's major where one is here, without rows."""
+def _on(request: Request, major: int, target: ConnInfo) -> Request:
+    """On a scratch server of the target's major where one is here, which stands for the target."""
     where = request.where if request.where.url else replace(request.where, major=major)
-    return replace(request, where=where)
+    return replace(request, where=where, options=replace(request.options, stands_for=target))
 
 
 def _without_ours(catalog: Snapshot, status: Status) -> Snapshot:

@@ -57,6 +57,7 @@ class Steps:
             prefix="" if scratch.server else scratch.prefix,
             allow_network=options.allow_network,
             roots=(project.script_location, *project.version_locations),
+            stands_for=options.stands_for,
         )
         self._attributes: redirect.Attributes | None = None
         self._in_flight = ""
