@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dbctl.errors import Refused
-from dbctl.migrate.runner.steps import Noted
+from dbctl.migrate.runner.steps import Noted, is_same, others
 
 
 class Replay:
@@ -30,14 +30,14 @@ class Replay:
         make one twice; nothing refuses to add rows twice.
         """
         for place in range(self._next, len(self._noted)):
-            if self._noted[place].digest == digest:
+            if is_same(self._noted[place].digest, digest):
                 self._next = place + 1
                 return self._checked(self._noted[place])
         left = [one for one in self._noted[self._next :] if one.is_data and one.state != "undone"]
         if left:
             raise Refused(
                 f"revision {self._revision} can't be resumed: it goes another way than before",
-                why=f"statement {left[0].number}, which is done, was `{left[0].statement}`; now comes `{statement}`",
+                why=_another(left[0], digest, statement),
                 hint=_ways_out(self._revision),
             )
         return None
@@ -68,6 +68,17 @@ def unclear(noted: Noted) -> Refused:
         why=f"statement {noted.number}, started {noted.noted_at:%Y-%m-%d %H:%M %Z}, is `{noted.statement}`",
         hint=_ways_out(noted.revision),
     )
+
+
+def _another(noted: Noted, digest: str, statement: str) -> str:
+    """How the statement that comes now differs from the one that is done; values are named, and never shown."""
+    done = f"statement {noted.number}, which is done, was `{noted.statement}`"
+    if noted.statement != statement:
+        return f"{done}; now comes `{statement}`"
+    names = others(noted.digest, digest)
+    if not names:
+        return f"{done}; now it comes with other values in its text"
+    return f"{done}; now it comes with {'another value' if len(names) == 1 else 'other values'} of {', '.join(names)}"
 
 
 def _ways_out(revision: str) -> str:

@@ -22,6 +22,7 @@ from dbctl.migrate.trace.asking import Asking, document
 from dbctl.postgres.identifiers import quote_identifier
 from dbctl.postgres.own_tables import STEPS
 
+_FEW_VALUES = 16
 State = Literal["done", "started", "undone"]
 _COLUMNS = """
     revision text NOT NULL, direction text NOT NULL, number int NOT NULL, state text NOT NULL,
@@ -156,9 +157,37 @@ async def drop_if_empty(guard: AsyncConnection, schema: str) -> None:
 
 
 def digest(sql: str, parameters: Any) -> str:
-    """The same for the same statement with the same values, in whatever order they were named."""
-    values = repr(_ordered(parameters))
-    return hashlib.blake2b(f"{sql}\0{values}".encode(errors="replace"), digest_size=16).hexdigest()
+    """The same for the same statement with the same values, in whatever order they were named.
+
+    Behind a colon stands a short one of each value, where they are few: it tells which of them differs.
+    """
+    values = _ordered(parameters)
+    whole = _hash(f"{sql}\0{values!r}", 16)
+    if not (isinstance(parameters, Mapping | tuple) and 0 < len(parameters) <= _FEW_VALUES):
+        return whole
+    named = values if isinstance(parameters, Mapping) else enumerate(values, 1)
+    short = (f"{str(name).replace(',', ' ')}={_hash(repr(value), 4)}" for name, value in named)
+    return f"{whole}:{','.join(short)}"
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two digests are of the same statement with the same values."""
+    return one.partition(":")[0] == other.partition(":")[0]
+
+
+def others(before: str, now: str) -> tuple[str, ...]:
+    """The names, or the places, of the values that differ between two digests of one statement."""
+    then, later = (dict(part.rpartition("=")[::2] for part in _values_of(one)) for one in (before, now))
+    return tuple(name for name in {**then, **later} if then.get(name) != later.get(name))
+
+
+def _values_of(digested: str) -> list[str]:
+    _, _, values = digested.partition(":")
+    return values.split(",") if values else []
+
+
+def _hash(text_: str, size: int) -> str:
+    return hashlib.blake2b(text_.encode(errors="replace"), digest_size=size).hexdigest()
 
 
 def _ordered(parameters: Any) -> Any:

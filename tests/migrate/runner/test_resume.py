@@ -341,13 +341,33 @@ async def test_data_is_never_changed_twice_by_code_that_goes_another_way(project
     here = project(a=body.format(value=1))
     await fails(here, "after")
     project(a=body.format(value=2))
-    await fails(here, "it goes another way than before", Refused)
+    error = await fails(here, "it goes another way than before", Refused)
+    assert error.why.endswith("`INSERT INTO t VALUES (?)`; now it comes with other values in its text")
     assert execute(here.address, "SELECT n FROM t") == [(1,)]
     # The person has undone it by hand, and says so.
     execute(here.address, "DROP TABLE t")
     assert await resumes(here, rerun="a") == []
     assert execute(here.address, "SELECT n FROM t") == [(2,)]
     await fails(here, "is not half applied", Refused, rerun="a")
+
+
+async def test_which_value_is_another_one_is_named_and_not_shown(project):
+    body = """
+    op.execute("CREATE TABLE t (n int, word text, at timestamptz)")
+    t = sa.table("t", sa.column("n", sa.Integer), sa.column("word", sa.Text), sa.column("at", sa.DateTime))
+    op.get_bind().execute(t.insert().values(n=1, word={word!r}, at=datetime.datetime.now()))
+    op.execute("COMMIT")
+    once("after")
+    """
+    here = project(a=f"    import datetime\n{body.format(word='same')}")
+    await fails(here, "after")
+    error = await fails(here, "it goes another way than before", Refused)
+    assert "now it comes with another value of at" in error.why
+    project(a=f"    import datetime\n{body.format(word='s3cret')}")
+    error = await fails(here, "it goes another way than before", Refused)
+    assert "other values of " in error.why
+    assert "word" in error.why
+    assert "s3cret" not in error.why
 
 
 async def test_how_far_a_backfill_is_can_be_followed_and_stands_in_the_error(project, monkeypatch):
