@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dbctl.migrate.lint.request import Request
+from dbctl.migrate.lint.request import Request, Where
 from dbctl.migrate.project import read_project
 from dbctl.migrate.verify.model import Verification
 from dbctl.migrate.verify.run import verify_project
@@ -73,6 +73,14 @@ PROJECT = {
         'op.execute("DROP TRIGGER tr ON t")',
         'op.execute("SELECT 1")',
         (("downgrade-differs", "loses: CREATE TRIGGER tr BEFORE INSERT ON public.t"),),
+    ),
+    "trigger_forgotten": (
+        TRIGGER.replace("f()", "stays()").replace("tr ", "stays_tr "),
+        'op.execute("SELECT 1")',
+        (
+            ("downgrade-differs", "leaves: CREATE OR REPLACE FUNCTION public.stays()"),
+            ("downgrade-differs", "leaves: CREATE TRIGGER stays_tr BEFORE INSERT ON public.t"),
+        ),
     ),
     "statistics_changed": (
         'op.execute("ALTER TABLE t ALTER name SET STATISTICS 200")',
@@ -180,6 +188,7 @@ PROJECT = {
     ),
     "last": ('op.add_column("x", sa.Column("d", sa.Integer))', 'op.drop_column("x", "d")', ()),
 }
+FORGOTTEN = ("index", "type", "grant", "comment", "trigger")
 WANTED = sorted((revision, *fault) for revision, (_, _, faults) in PROJECT.items() for fault in faults)
 
 
@@ -202,8 +211,8 @@ def write(folder: Path, project: Mapping[str, tuple[str, str, object]]) -> Path:
     return config
 
 
-async def verified(config: Path, wanted: str | None = None) -> Verification:
-    request = Request(config.parent, range=wanted)
+async def verified(config: Path, wanted: str | None = None, major: int | None = None) -> Verification:
+    request = Request(config.parent, range=wanted, where=Where(major))
     return await verify_project(read_project(config), request, quiet)
 
 
@@ -228,6 +237,23 @@ async def test_each_fault_is_found_and_nothing_else(tmp_path):
     assert fixes["grant_forgotten"] == 'op.execute("REVOKE SELECT ON TABLE public.t FROM verify_app")'
     assert not report.is_clean
     assert not report.as_a_whole
+
+
+@pytest.mark.parametrize("major", [15, 18])
+async def test_the_oldest_and_the_newest_server_find_the_same(tmp_path, major):
+    names = (
+        "table",
+        "role",
+        "people",
+        *(f"{one}_forgotten" for one in FORGOTTEN),
+        "loses_data",
+        "keeps_data",
+    )
+    project = {name: PROJECT[name] for name in (*names, "fails_with_rows")}
+    report = await verified(write(tmp_path, project), "base:heads", major)
+    assert report.server_version.startswith(str(major))
+    wanted = [(revision, hazard) for revision, hazard, _ in WANTED if revision in project]
+    assert sorted((one.revision, one.hazard) for one in report.findings) == wanted
 
 
 async def test_a_good_project_goes_there_and_back_in_one_go_as_well(tmp_path):
