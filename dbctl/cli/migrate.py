@@ -79,8 +79,27 @@ async def history(
 
     if runs:
         return run.emit(await _read_runs(run), view.runs)
-    graph = read_graph(read_project(run, config, name, None))
+    graph = read_graph(read_project(run, config, name, None, run.project_settings))
     return run.emit(graph.revisions[::-1], view.history)
+
+
+@group.command("heads", emits="list")
+def heads(run: Invocation, *, config: Config = None, name: Section = "alembic") -> None:
+    """List the revisions that no other follows; exit code 1 for several. Needs no database, like history.
+
+    Several are right where each is on a branch with a label of its own.
+
+    Example: dbctl migrate heads
+    """
+    from dbctl.cli.output.views import migrate as view
+    from dbctl.migrate.revisions import read_graph
+
+    graph = read_graph(read_project(run, config, name, None, run.project_settings))
+    found = [revision for revision in graph.revisions if revision.is_head]
+    run.emit(found, view.history)
+    if len(found) > 1 and not graph.branches_are_meant:
+        run.say(f"next: alembic merge -m 'merge' {' '.join(graph.heads)}")
+        run.verdict(False)
 
 
 async def _read_runs(run: Invocation) -> tuple[Ran, ...]:

@@ -36,6 +36,14 @@ class Graph:
         """The ids that no other revision follows."""
         return tuple(revision.id for revision in self.revisions if revision.is_head)
 
+    @cached_property
+    def branches_are_meant(self) -> bool:
+        """Whether each head is on a branch with a label of its own: `alembic upgrade heads` is the way there."""
+        labels = {one.id: set(one.branch_labels) for one in self.revisions}
+        of_head = [set().union(*(labels[id_] for id_ in self.closure([head]))) for head in self.heads]
+        others = [set().union(*(of_head[:number] + of_head[number + 1 :])) for number in range(len(of_head))]
+        return all(own - other for own, other in zip(of_head, others, strict=True))
+
     def pending(self, current: Iterable[str]) -> tuple[Revision, ...]:
         """What a database at the revisions ``current`` lacks, in an order in which it can run."""
         applied = set(self.closure(current))

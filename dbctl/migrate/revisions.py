@@ -79,14 +79,23 @@ def revision_files(folders: Iterable[Path], *, recursive: bool) -> Iterator[Path
 def _assignments(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
     for statement in tree.body:
         if isinstance(statement, ast.Assign):
-            targets: list[ast.expr] = statement.targets
+            pairs = [pair for target in statement.targets for pair in _pairs(target, statement.value)]
         elif isinstance(statement, ast.AnnAssign) and statement.value:
-            targets = [statement.target]
+            pairs = [(statement.target, statement.value)]
         else:
             continue
-        for target in targets:
-            if isinstance(target, ast.Name) and target.id in _FIELDS and statement.value:
-                yield target.id, statement.value
+        for target, value in pairs:
+            if isinstance(target, ast.Name) and target.id in _FIELDS:
+                yield target.id, value
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """What gets which value in ``a, b = 1, 2``."""
+    if not isinstance(target, ast.Tuple | ast.List):
+        return [(target, value)]
+    if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts):
+        return list(zip(target.elts, value.elts, strict=True))
+    return [(each, value) for each in target.elts]
 
 
 def _literal(value: ast.expr, name: str, file: Path) -> Any:

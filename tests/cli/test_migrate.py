@@ -96,6 +96,14 @@ def test_history_needs_no_database(dbctl_alone):
     assert [revision["id"] for revision in listed.json()] == ["a1"]
 
 
+def test_heads_fails_where_there_are_several_and_says_how_to_merge_them(dbctl_alone):
+    one = dbctl_alone("migrate", "heads", "--format", "json", *config("sync_template"))
+    assert (one.code, len(one.json()), one.stderr) == (0, 1, "")
+    several = dbctl_alone("migrate", "heads", *config("branches"))
+    assert several.code == 1
+    assert "next: alembic merge -m 'merge' right1 left2" in several.stderr
+
+
 def test_history_imports_neither_alembic_nor_sqlalchemy(project):
     code = (
         "import sys; from dbctl.cli.root import run; code = run(['migrate', 'history'])\n"

@@ -74,6 +74,13 @@ def test_pending_follows_down_revisions_and_dependencies(versions):
     assert graph.unknown(["a", "zzz"]) == ("zzz",)
 
 
+def test_names_that_are_assigned_together_are_read(versions):
+    graph = read_graph(versions(a=None, b='revision, down_revision = "b", "a"\n[depends_on] = [None]\n'))
+    assert [(one.id, one.down_revisions) for one in graph.revisions] == [("a", ()), ("b", ("a",))]
+    with pytest.raises(SettingsError, match="is computed"):
+        read_graph(versions(b='import names\nrevision = "b"\ndown_revision, other = names.of("b")\n'))
+
+
 def test_a_merge_has_two_down_revisions_and_one_head(versions):
     merge = 'revision = "m"\ndown_revision = ("b", "c")\n'
     graph = read_graph(versions(a=None, b="a", c="a", m=merge))

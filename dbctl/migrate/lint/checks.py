@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dbctl.migrate.graph import Graph
 from dbctl.migrate.lint.graph import Reading
 from dbctl.migrate.model import Revision
 from dbctl.migrate.rules.graph import id_too_long, several_heads, unknown_parents
@@ -20,7 +19,7 @@ _PARENTS = ("down_revision", "depends_on")
 def graph_findings(reading: Reading, chosen: Iterable[Revision], levels: Levels) -> Iterator[Finding]:
     """Several heads, ids that are too long and parents that are not there, each at the revision that brings it."""
     graph, revisions = reading.graph, tuple(chosen)
-    heads = () if _branches_are_meant(graph) else [one for one in graph.revisions if one.is_head]
+    heads = () if graph.branches_are_meant else [one for one in graph.revisions if one.is_head]
     brought = {one.id for one in revisions}
     for finding in several_heads(heads, levels):
         if finding.revision in brought:
@@ -32,14 +31,6 @@ def graph_findings(reading: Reading, chosen: Iterable[Revision], levels: Levels)
     for revision in graph.revisions:
         for finding in unknown_parents(revision, reading.missing.get(revision.id, ()), levels):
             yield _at(finding, *_PARENTS)
-
-
-def _branches_are_meant(graph: Graph) -> bool:
-    """Whether each head is on a branch with a label of its own: `alembic upgrade heads` is the way there."""
-    labels = {one.id: set(one.branch_labels) for one in graph.revisions}
-    of_head = [set().union(*(labels[id_] for id_ in graph.closure([head]))) for head in graph.heads]
-    others = [set().union(*(of_head[:number] + of_head[number + 1 :])) for number in range(len(of_head))]
-    return all(own - other for own, other in zip(of_head, others, strict=True))
 
 
 def _at(finding: Finding, *names: str) -> Finding:
