@@ -54,6 +54,15 @@ def in_batches(change: Update | Delete | Insert | Merge, table: Table) -> str:
     return body
 
 
+def by_place(change: Update | Delete) -> str:
+    """The same of a change whose table nobody has looked at: its rows are found by where they are (ctid)."""
+    try:
+        batch = next_rows(change, ("ctid",), {})
+    except Exception:  # noqa: BLE001 - as in `in_batches`
+        batch = ""
+    return _UNTIL_NONE_IS_LEFT.format(batch=_literal(batch)) if batch else ""
+
+
 def merge_in_parts(sql: str) -> str:
     """MERGE from a part of what it reads; a person says how the parts are made."""
     try:

@@ -26,7 +26,6 @@ from dbctl.postgres.sql.operations import (
     AddConstraint,
     AddDomainConstraint,
     DropConstraint,
-    ValidateConstraint,
 )
 from dbctl.postgres.sql.operations import Constraint as AddedConstraint
 
@@ -79,22 +78,6 @@ ADD_EXCLUDE = hazard(
                 "# There is no way on a table in use: make one beside it, copy in batches, swap the names.\n"
                 'op.execute("""CREATE TABLE {table}_new (LIKE {table} INCLUDING ALL, {definition})""")'
             ),
-        ),
-        lock=LockMode.ACCESS_EXCLUSIVE,
-    )
-)
-VALIDATE_SAME_TXN = hazard(
-    Hazard(
-        id="validate-same-txn",
-        level=Level.DANGER,
-        effect="blocking",
-        why=(
-            "VALIDATE reads the whole table, and the lock of the ADD CONSTRAINT before it is held until both are "
-            "committed: NOT VALID has gained nothing."
-        ),
-        safe=(
-            'op.execute("""ALTER TABLE {table} ADD CONSTRAINT {constraint} {definition} NOT VALID""")',
-            'op.execute("ALTER TABLE {table} VALIDATE CONSTRAINT {constraint}")',
         ),
         lock=LockMode.ACCESS_EXCLUSIVE,
     )
@@ -188,21 +171,6 @@ def add_exclude(operation: AddConstraint, scene: Scene) -> Iterator[Hit]:
         written = _EXCLUDE.search(scene.statement.sql)
         definition = written[0].rstrip("; \n") if written else "EXCLUDE USING gist (…)"
         yield Hit((table.relation.shown,), named(table, definition=definition))
-
-
-@rule(VALIDATE_SAME_TXN, ValidateConstraint)
-def validate_same_transaction(operation: ValidateConstraint, scene: Scene) -> Iterator[Hit]:
-    """VALIDATE of a constraint that the same transaction added."""
-    table = scene.table(operation.table)
-    constraint = table.constraint(operation.name) if table else None
-    if table is None or not _added_before(operation, scene, table):
-        return
-    definition = constraint.definition.replace(" NOT VALID", "") if constraint else "CHECK (…)"
-    tables = [table.relation.shown]
-    if constraint and constraint.references and constraint.references not in tables:
-        tables.append(constraint.references)
-    names = named(table, constraint=operation.name, definition=definition)
-    yield Hit(tuple(tables), names, of_transaction=True)
 
 
 @rule(DROP_CONSTRAINT, DropConstraint)
@@ -302,11 +270,11 @@ def _built(operation: AddConstraint, scene: Scene, kind: str, *, new: bool) -> I
         unique = whole(added, *recipes.unique(constraint))
         found = replace(found, fix=fill(unique if kind == "unique" else primary_key_of(added), found))
     else:
-        found = replace(found, fix=_key_fix(constraint, table, found))
+        found = replace(found, fix=_key_fix(constraint, table, scene, found))
     yield found
 
 
-def _key_fix(constraint: AddedConstraint, table: Table, found: Hit) -> str:
+def _key_fix(constraint: AddedConstraint, table: Table, scene: Scene, found: Hit) -> str:
     """The safe way to a key over columns that were there: each made NOT NULL before, where the key wants it."""
     wanting = constraint.columns if constraint.kind == "primary key" else ()
     nullable = [name for name in wanting if name in table.columns and not table.columns[name].not_null]
@@ -317,23 +285,12 @@ def _key_fix(constraint: AddedConstraint, table: Table, found: Hit) -> str:
         return key_by_parts(
             constraint,
             table,
+            scene,
             lambda part: fill((twice,), Hit((part,), {**found.names, "table": part})),
             bodies,
         )
     way = recipes.unique(constraint) if constraint.kind == "unique" else recipes.primary_key(constraint)
     return numbered([*bodies, *(fill((step,), found) for step in way)])
-
-
-def _added_before(operation: ValidateConstraint, scene: Scene, table: Table) -> bool:
-    """Whether the transaction added the constraint before, or in the same statement; without a name it got one."""
-    return any(
-        isinstance(earlier, AddConstraint)
-        and not earlier.constraint.valid
-        and earlier.constraint.name in {operation.name, ""}
-        and statement.names.get(str(earlier.table)) == table.relation.oid
-        for statement in (*scene.same_transaction, scene.statement)
-        for earlier in operations(statement)
-    )
 
 
 def _was_added(scene: Scene, table: Table, name: str) -> bool:

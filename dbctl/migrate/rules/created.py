@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,18 @@ def with_wide_key(sql: str, column: str) -> str:
             is_serial = [*words(type_["names"])][-1] in _SERIAL
             names = ["bigserial"] if is_serial else ["pg_catalog", "int8"]
             type_["names"] = [{"String": {"sval": name}} for name in names]
+    return execute(deparse_statement({"CreateStmt": fields})) if fields else ""
+
+
+def with_types(sql: str, better: Mapping[str, str]) -> str:
+    """The table with other types for these columns; empty as for `with_wide_key`."""
+    fields = _create(sql)
+    for definition in _columns(fields or {}):
+        if name := better.get(definition.get("colname", "")):
+            type_ = definition["typeName"]
+            parts = (name,) if name == "text" else ("pg_catalog", name)
+            type_["names"] = [{"String": {"sval": part}} for part in parts]
+            type_.pop("typmods", None)
     return execute(deparse_statement({"CreateStmt": fields})) if fields else ""
 
 

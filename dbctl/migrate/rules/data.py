@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 
 from dbctl.migrate.rules.batches import in_batches, merge_in_parts
-from dbctl.migrate.rules.facts import found, is_bounded, is_opaque, named, operations, shown, sql_of, stored
+from dbctl.migrate.rules.facts import found, is_bounded, named, operations, shown, sql_of, stored
 from dbctl.migrate.rules.fixes import qualified
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, revision_rule, rule, statement_rule
 from dbctl.migrate.trace.model import RevisionTrace, Statement
-from dbctl.postgres.catalog.model import Relation, Table
+from dbctl.postgres.catalog.model import Table
 from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.lock_modes import LockMode
-from dbctl.postgres.sql import SqlNotParsed, parse
 from dbctl.postgres.sql.operations import (
     Delete,
-    DoBlock,
     Filter,
     Insert,
     LockTable,
@@ -29,9 +26,6 @@ from dbctl.postgres.sql.operations import (
 
 Change = Update | Delete | Insert | Merge
 
-_COPIES = re.compile(r"\bINSERT\s+INTO\b[^;]*?\bSELECT\b[^;]*", re.IGNORECASE)
-_CHANGES = re.compile(r"\b(?:UPDATE|DELETE|MERGE|EXECUTE|PERFORM|CALL|CONFLICT)\b", re.IGNORECASE)
-_LOOP = re.compile(r"\bEND\s+LOOP\b", re.IGNORECASE)
 _LOCK_ALONE = "# What takes the lock stands in a revision of its own."
 _BATCHES = (
     "with op.get_context().autocommit_block():\n"
@@ -92,51 +86,6 @@ def dml_unbatched(operation: Change, scene: Scene) -> Iterator[Hit]:
             level=_level(operation, table, scene),
             fix=_fix(operation, table, scene),
         )
-
-
-@statement_rule(DML_UNBATCHED)
-def hidden_dml(scene: Scene) -> Iterator[Hit]:
-    """Rows changed inside a DO block or a function, of a table that was read in full for it.
-
-    A procedure that commits its batches itself is none.
-    """
-    statement = scene.statement
-    if not is_opaque(statement) or not statement.operations:
-        return
-    if statement.mode == "autocommit" and "commit" in statement.sql.lower():
-        return
-    full = {scan.relation.oid for scan in statement.scanned}
-    if _LOOP.search(statement.sql):
-        full |= {each.relation.oid for each in statement.written if each.updated + each.deleted > 1}
-    changed = {each.relation.oid: each.relation for each in statement.written if each.updated or each.deleted}
-    strongest = {lock.relation.oid: lock for lock in sorted(statement.locks, key=lambda lock: lock.mode)}
-    for oid, lock in strongest.items():
-        if lock.mode is LockMode.ROW_EXCLUSIVE and stored(lock.relation) and not _only_inserts(statement):
-            changed.setdefault(oid, lock.relation)
-    for oid, relation in changed.items():
-        if oid in full:
-            yield Hit(
-                (relation.shown,), why="It happens inside a DO block or a function: one transaction for all."
-            )
-
-
-@statement_rule(DML_UNBATCHED)
-def hidden_copy(scene: Scene) -> Iterator[Hit]:
-    """INSERT … SELECT inside a DO block, of a table that was read in full for it: by its index alone, maybe."""
-    statement = scene.statement
-    if not is_opaque(statement):
-        return
-    scanned = {scan.relation.oid for scan in statement.scanned}
-    for copy in _COPIES.findall(statement.sql):
-        for insert in _copies(copy):
-            read = {name.name for name in insert.tables_read}
-            is_all = insert.filter is not None and insert.filter.all_rows
-            for relation in dict.fromkeys(lock.relation for lock in statement.locks):
-                if stored(relation) and relation.name in read and (is_all or relation.oid in scanned):
-                    names = {"table": relation.shown}
-                    yield Hit(
-                        (relation.shown,), names, "It happens inside a DO block: one transaction for all."
-                    )
 
 
 @revision_rule(DML_UNBATCHED)
@@ -243,25 +192,6 @@ def _copied(operation: Insert, scene: Scene) -> Table | None:
     return None
 
 
-def _only_inserts(statement: Statement) -> bool:
-    """Whether it is a DO block that has no other word for a change than INSERT."""
-    is_block = all(isinstance(operation, DoBlock) for operation in statement.operations)
-    return is_block and not _CHANGES.search(statement.sql)
-
-
-def _copies(sql: str) -> tuple[Insert, ...]:
-    """An INSERT … SELECT without a LIMIT; nothing where it can't be read alone."""
-    try:
-        (parsed,) = parse(sql)
-    except (SqlNotParsed, ValueError):
-        return ()
-    return tuple(
-        operation
-        for operation in parsed.operations
-        if isinstance(operation, Insert) and operation.source == "select" and not operation.limited
-    )
-
-
 def _level(operation: Change, table: Table, scene: Scene) -> Level | None:
     """Caution for rows that a WHERE picks by an index: there may be few.
 
@@ -291,11 +221,6 @@ def _held_exclusively(scene: Scene) -> tuple[str, ...]:
 def _key(table: Table | None) -> str:
     indexes = table.indexes if table else ()
     return next((index.columns[0] for index in indexes if index.primary), "ctid")
-
-
-def _names_of_batch(relation: Relation, table: Table | None) -> dict[str, str]:
-    change = _words("UPDATE", ".".join(map(quote_if_needed, relation.shown.split(".", 1))), "SET …")
-    return {"table": relation.shown, "key": _key(table), "change": change, "left": "…"}
 
 
 def _names(operation: Change, table: Table) -> dict[str, str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from dbctl.migrate.rules.columns import added
-from dbctl.migrate.rules.created import with_wide_key
+from dbctl.migrate.rules.created import with_types, with_wide_key
 from dbctl.migrate.rules.facts import operations, sql_of
 from dbctl.migrate.rules.model import Hazard, Level
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule, statement_rule
@@ -87,7 +87,9 @@ def style_types(operation: CreateTable | AddColumn, scene: Scene) -> Iterator[Hi
         first = found[0]
         names = {"column": first.name, "better": _BETTER[first.type.name], "table": str(operation.table)}
         why = f"It is so for {', '.join(column.name for column in found)}."
-        yield Hit((_shown(operation),), names, why)
+        better = {column.name: _BETTER[column.type.name] for column in found}
+        fix = with_types(sql_of(operation, scene), better) if isinstance(operation, CreateTable) else ""
+        yield Hit((_shown(operation),), names, why, fix=fix)
 
 
 @rule(INT_PK, CreateTable)

@@ -11,7 +11,7 @@ from dbctl.migrate.rules.index_texts import place_of
 from dbctl.migrate.rules.partition_indexes import is_parted
 from dbctl.migrate.rules.python_text import accepting, execute, outside
 from dbctl.migrate.rules.registry import Scene
-from dbctl.postgres.catalog.model import Constraint, Index, Table
+from dbctl.postgres.catalog.model import Constraint, Index, Relation, Table
 from dbctl.postgres.identifiers import quote_if_needed
 from dbctl.postgres.sql.operations import Drop, DropColumn
 
@@ -23,6 +23,12 @@ _UNMAPPED = "no running code has mapped it for a release"
 _ONLY_BRIEFLY = "an index of a partitioned table can't be dropped CONCURRENTLY, and the lock is brief"
 # Of a constraint that is neither, nobody is told.
 _TOLD = {"foreign key": "drop-constraint", "unique": "drop-constraint", "primary key": "drop-pk"}
+
+_HELD = (
+    ("materialized view", "drop-view", _UNREAD),
+    ("view", "drop-view", _UNREAD),
+    ("foreign table", "drop-table", _UNUSED),
+)
 
 
 def table_drop(operation: Drop, tables: Iterable[Table], scene: Scene) -> str:
@@ -38,6 +44,27 @@ def table_drop(operation: Drop, tables: Iterable[Table], scene: Scene) -> str:
 def view_drop(operation: Drop, scene: Scene) -> str:
     """DROP VIEW, or MATERIALIZED VIEW, after the views upon it."""
     return _after_dependents(sql_of(operation, scene), scene.statement.dropped, "drop-view", _UNREAD)
+
+
+def schema_drop(schemas: Iterable[str], lost: Iterable[Relation]) -> str:
+    """DROP SCHEMA after what it holds, kind by kind: what is left, such as functions and types, is in its way."""
+    held: dict[str, list[str]] = {}
+    for each in dict.fromkeys(lost):
+        held.setdefault(each.kind, []).append(place_of(each.schema, each.name))
+    drops = [
+        accepting(hazard, reason, f"DROP {kind.upper()} {', '.join(held[kind])}")
+        for kind, hazard, reason in _HELD
+        if kind in held
+    ]
+    tables = [*held.get("table", ()), *held.get("partitioned table", ())]
+    if tables:
+        drops.append(accepting("drop-table", _UNUSED, f"DROP TABLE {', '.join(tables)}"))
+    # One that belonged to a column went with its table.
+    drops += [execute(f"DROP SEQUENCE IF EXISTS {name}") for name in held.get("sequence", ())]
+    whole = execute(f"DROP SCHEMA {', '.join(map(quote_if_needed, schemas))}")
+    return numbered(
+        [*drops, f"# Functions and types that are left are in its way: drop them first.\n{whole}"]
+    )
 
 
 def column_drop(operation: DropColumn, table: Table, scene: Scene) -> str:

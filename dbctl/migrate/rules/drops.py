@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dbctl.migrate.rules.drop_fixes import column_drop, index_drop, sharing, table_drop, view_drop
+from dbctl.migrate.rules.drop_fixes import (
+    column_drop,
+    index_drop,
+    schema_drop,
+    sharing,
+    table_drop,
+    view_drop,
+)
 from dbctl.migrate.rules.facts import (
     by_identity,
     column_is_new,
@@ -233,7 +240,7 @@ def drop_schema(operation: Drop, scene: Scene) -> Iterator[Hit]:
         if schemas and not lost_nothing:
             lost = [lock.relation for lock in scene.statement.locks if lock.relation.schema in schemas]
             tables = tuple(dict.fromkeys(relation.shown for relation in lost if not relation.is_index))
-            yield Hit(tables, {"schema": schemas[0]})
+            yield Hit(tables, {"schema": schemas[0]}, fix=schema_drop(schemas, lost))
 
 
 @rule(DROP_DATABASE, Drop)

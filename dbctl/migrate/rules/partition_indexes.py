@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from dbctl.migrate.rules.fixes import listed, numbered
 from dbctl.migrate.rules.index_texts import definition, on, place_of
 from dbctl.migrate.rules.python_text import accepting, execute, outside
 from dbctl.migrate.rules.registry import Scene
-from dbctl.postgres.catalog.model import Relation, Table
+from dbctl.postgres.catalog.model import Table
 from dbctl.postgres.identifiers import NAME_BYTES
 from dbctl.postgres.sql.names import words
 from dbctl.postgres.sql.operations import Constraint, CreateIndex
@@ -50,7 +50,9 @@ def index_by_parts(operation: CreateIndex, table: Table, scene: Scene, look: Loo
     )
 
 
-def key_by_parts(constraint: Constraint, table: Table, look: Look, before: Sequence[str] = ()) -> str:
+def key_by_parts(
+    constraint: Constraint, table: Table, scene: Scene, look: Look, before: Sequence[str] = ()
+) -> str:
     """A UNIQUE or PRIMARY KEY on the parent alone, then on each partition by its index, then one of the other."""
     kind, label = ("PRIMARY KEY", "pkey") if constraint.kind == "primary key" else ("UNIQUE", "key")
     named = [] if label == "pkey" else list(constraint.columns)
@@ -61,7 +63,9 @@ def key_by_parts(constraint: Constraint, table: Table, look: Look, before: Seque
     when += " INITIALLY DEFERRED" if constraint.initially_deferred else ""
     columns = listed(constraint.columns)
     parent = place_of(relation.schema, relation.name)
-    parts = [(*_split(each), default_name(_split(each)[1], named, label)) for each in table.partitions]
+    leaves = _leaves(table, scene)
+    below = leaves or [_split(each) for each in table.partitions]
+    parts = [(schema, part, default_name(part, named, label)) for schema, part in below]
     builds = [
         f"CREATE UNIQUE INDEX CONCURRENTLY {place_of('', index)} ON {place_of(schema, part)} ({columns}){nulls}"
         for schema, part, index in parts
@@ -74,10 +78,15 @@ def key_by_parts(constraint: Constraint, table: Table, look: Look, before: Seque
         for schema, part, index in parts
     ]
     attach = [_attach(place_of(relation.schema, name), place_of(schema, index)) for schema, _, index in parts]
-    looks = "".join(map(look, table.partitions))
-    alone = execute(
-        f"ALTER TABLE ONLY {parent} ADD CONSTRAINT {place_of('', name)} {kind}{nulls} ({columns}){when}"
-    )
+    looks = "".join(look(_shown(part)) for part in below)
+    key = f"ADD CONSTRAINT {place_of('', name)} {kind}{nulls} ({columns}){when}"
+    if leaves:
+        reason = "every partition has its key already, so nothing is built"
+        whole = accepting(
+            f"add-{'pk' if label == 'pkey' else 'unique'}", reason, f"ALTER TABLE {parent} {key}"
+        )
+        return numbered([*before, looks + outside(*builds), *using, whole])
+    alone = execute(f"ALTER TABLE ONLY {parent} {key}")
     # One partition a revision: each is locked for a moment only.
     return numbered(
         [*before, looks + outside(*builds), *using, "\n".join((alone, *attach))]
@@ -109,14 +118,24 @@ def _attach(index: str, part: str) -> str:
 
 def _leaves(table: Table, scene: Scene) -> list[_Part]:
     """The partitions that hold rows, where there are partitions of partitions."""
-    locked = {lock.relation.shown: lock.relation for lock in scene.statement.locks}
-    if any(_is_parted(locked.get(part)) for part in table.partitions):
-        return [(each.schema, each.name) for each in locked.values() if each.kind == "table"]
-    return []
+    known = {each.relation.shown: each for each in scene.statement.before.values()}
+    parts = [known[name] for name in table.partitions if name in known]
+    if not any(map(is_parted, parts)):
+        return []
+    return [
+        (each.relation.schema, each.relation.name) for each in _below(parts, known) if not is_parted(each)
+    ]
 
 
-def _is_parted(relation: Relation | None) -> bool:
-    return relation is not None and relation.kind == "partitioned table"
+def _below(tables: Iterable[Table], known: Mapping[str, Table]) -> Iterator[Table]:
+    for table in tables:
+        yield table
+        yield from _below((known[name] for name in table.partitions if name in known), known)
+
+
+def _shown(part: _Part) -> str:
+    schema, name = part
+    return name if schema in {"", "public"} else f"{schema}.{name}"
 
 
 def _split(shown: str) -> _Part:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dbctl.migrate.rules import recipes
 from dbctl.migrate.rules.altered import ran
 from dbctl.migrate.rules.created import with_key
-from dbctl.migrate.rules.facts import found, named, operations, sql_of
-from dbctl.migrate.rules.fixes import listed
+from dbctl.migrate.rules.facts import found, named, operations, shown, sql_of
+from dbctl.migrate.rules.fixes import fill, listed, numbered
 from dbctl.migrate.rules.model import Hazard, Level
+from dbctl.migrate.rules.new_columns import ADD_PRIMARY_KEY_COLUMN
+from dbctl.migrate.rules.python_text import execute
 from dbctl.migrate.rules.registry import Hit, Scene, hazard, rule
 from dbctl.postgres.catalog.model import Index, Table
 from dbctl.postgres.lock_modes import LockMode
@@ -140,7 +143,33 @@ def published_without_pk(operation: ChangePublication, scene: Scene) -> Iterator
         schemas = operation.schemas
         keyless += [name for name in scene.revision.keyless if not schemas or _schema(name) in schemas]
     if keyless:
-        yield Hit(tuple(dict.fromkeys(keyless)), {"new_table": f"{keyless[0]}_new"})
+        known = next((table for table in tables if _is_keyless(table)), None)
+        fix = _identified(known, scene) if known else ""
+        yield Hit(tuple(dict.fromkeys(keyless)), {"new_table": f"{keyless[0]}_new"}, fix=fix)
+
+
+def _identified(table: Table, scene: Scene) -> str:
+    """The table with a key by which its rows are found, before it is published: one that it has, or a new one."""
+    column = "id" if "id" not in table.columns else "row_id"
+    names = named(table, column=column, sequence=f"{table.relation.name}_{column}_seq")
+    names |= {"index": f"{table.relation.name}_pkey", "columns": column}
+    given = Hit(shown([table]), names)
+    unique = next((index for index in table.indexes if _tells_apart(index, table)), None)
+    if unique:
+        way = ('op.execute("ALTER TABLE {table} REPLICA IDENTITY USING INDEX {index}")',)
+        first = fill(way, replace(given, names={**names, "index": unique.name}))
+        return numbered([first, execute(scene.statement.sql)])
+    bodies = [fill((body,), given) for body in ADD_PRIMARY_KEY_COLUMN.safe]
+    return numbered([*bodies, execute(scene.statement.sql)])
+
+
+def _tells_apart(index: Index, table: Table) -> bool:
+    """Whether it may be the replica identity: unique, whole, checked at once, over columns without NULL."""
+    deferrable = {constraint.index for constraint in table.constraints if constraint.deferrable}
+    whole = index.unique and index.valid and not index.partial and "" not in index.columns
+    return (
+        whole and index.name not in deferrable and all(table.columns[name].not_null for name in index.columns)
+    )
 
 
 def _lost(operation: Drop | DropConstraint | DropColumn, scene: Scene) -> Iterator[tuple[Table, Index]]:

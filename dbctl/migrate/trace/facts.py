@@ -19,6 +19,7 @@ from dbctl.postgres.sql import Parsed, SqlNotParsed, parse
 from dbctl.postgres.sql.builtin_types import BUILT_IN
 from dbctl.postgres.sql.operations import (
     AddColumn,
+    AddConstraint,
     AddDomainConstraint,
     AddEnumValue,
     AttachPartition,
@@ -50,6 +51,8 @@ from dbctl.postgres.sql.operations import (
 _ON_ROWS = (Select, Insert, Update, Delete, Merge, LockTable, SetVariable, SetConstraints, TransactionControl)
 # They change nothing but what they lock.
 _ON_LOCKED = (TableOperation, CreateIndex)
+# What they do is done to each partition, which may be partitioned itself.
+_ON_PARTITIONS = (CreateIndex, AddConstraint)
 _OF_DDL = frozenset(mode for mode in LockMode if mode.blocks_ddl)
 _NEEDLESS = (SetVariable, TransactionControl)
 _NEEDLESS_OTHERS = {"GrantStmt", "GrantRoleStmt", "CreateFunctionStmt", "CreateSchemaStmt"}
@@ -110,6 +113,8 @@ class Facts:
 
         for operation in parsed.operations:
             yield from filter(None, map(self._names.shown, _related(operation, table)))
+            if isinstance(operation, _ON_PARTITIONS) and (parent := table(operation.table)):
+                yield from self._below(session, parent)
             if isinstance(operation, Truncate) and operation.cascade:
                 yield from self._referring(session, filter(None, map(table, operation.tables)))
         if types := [name for op in parsed.operations for name in _types(op)]:
@@ -123,6 +128,14 @@ class Facts:
             children = {key.references for table in tables for key in table.references_to_it}
             oids = set(filter(None, map(self._names.shown, children))) - seen
             seen |= oids
+            yield from oids
+            tables = self._tables(session, oids).values()
+
+    def _below(self, session: Session, table: Table) -> Iterator[int]:
+        """The partitions of a table, and theirs."""
+        tables: Iterable[Table] = [table]
+        while tables:
+            oids = set(filter(None, (self._names.shown(name) for each in tables for name in each.partitions)))
             yield from oids
             tables = self._tables(session, oids).values()
 

@@ -187,6 +187,47 @@ CASES = [
     Case("truncate", PARTED, "TRUNCATE sale"),
     Case("create-index", PARTED, 'CREATE INDEX ON sale (lower("Kind") DESC, id) INCLUDE (at) WHERE id > 3'),
     Case("create-index", NESTED, "CREATE INDEX i ON sale (id)"),
+    Case(
+        "index-on-partitioned",
+        NESTED,
+        "CREATE INDEX CONCURRENTLY i ON sale (id)",
+        meant="CREATE INDEX i ON sale (id)",
+        autocommit=True,
+    ),
+    Case(
+        "dml-unbatched",
+        ACCOUNT,
+        "DO $$ BEGIN UPDATE account SET note = 'x' WHERE note IS NULL; END $$",
+    ),
+    Case(
+        "drop-schema",
+        """CREATE SCHEMA crm; CREATE TABLE crm."Order" (id bigserial PRIMARY KEY);
+            CREATE TABLE crm.line (id bigint PRIMARY KEY, of_id bigint REFERENCES crm."Order");
+            CREATE VIEW crm.v AS SELECT id FROM crm.line; CREATE SEQUENCE crm.s;
+            CREATE MATERIALIZED VIEW crm.m AS SELECT id FROM crm.v;""",
+        "DROP SCHEMA crm CASCADE",
+    ),
+    Case(
+        "table-without-pk",
+        "CREATE TABLE bare (a int, b int NOT NULL UNIQUE); INSERT INTO bare VALUES (1, 2);",
+        "CREATE PUBLICATION p FOR TABLE bare",
+        meant="ALTER TABLE bare REPLICA IDENTITY USING INDEX bare_b_key; CREATE PUBLICATION p FOR TABLE bare",
+    ),
+    Case(
+        "style-types",
+        "",
+        "CREATE TABLE fresh (id bigint PRIMARY KEY, a char(3) NOT NULL, at timestamp DEFAULT now())",
+        meant="CREATE TABLE fresh (id bigint PRIMARY KEY, a text NOT NULL, at timestamptz DEFAULT now())",
+    ),
+    Case("add-unique", NESTED, "ALTER TABLE sale ADD CONSTRAINT u UNIQUE (id, at)"),
+    Case("add-pk", NESTED, "ALTER TABLE sale ADD PRIMARY KEY (id, at)"),
+    Case(
+        "validate-same-txn",
+        TREE,
+        'DO $$ BEGIN ALTER TABLE worm ADD CONSTRAINT "F" FOREIGN KEY (leaf_id) REFERENCES node ON DELETE CASCADE'
+        ' NOT VALID; ALTER TABLE worm VALIDATE CONSTRAINT "F"; END $$',
+        stays=frozenset({"fk-no-index"}),
+    ),
     Case("create-index", PARTED, "CREATE UNIQUE INDEX i ON sale (id, at)"),
     Case("create-unique-index", PARTED, "CREATE UNIQUE INDEX i ON sale (id, at)"),
     Case("add-unique", PARTED, "ALTER TABLE sale ADD CONSTRAINT u UNIQUE (id, at) DEFERRABLE"),

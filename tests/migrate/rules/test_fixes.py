@@ -98,7 +98,6 @@ CASES = [
         "drop-schema",
         "CREATE SCHEMA crm; CREATE TABLE crm.lead (id bigint PRIMARY KEY);",
         "DROP SCHEMA crm CASCADE",
-        setup_of_fix="CREATE SCHEMA crm;",
     ),
     Bad("truncate", INVOICE, "TRUNCATE invoice"),
     Bad("truncate-cascade", ACCOUNT + INVOICE + FK, "TRUNCATE account CASCADE"),
