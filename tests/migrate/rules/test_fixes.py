@@ -30,7 +30,6 @@ class Bad:
     filled: dict[str, str] = field(default_factory=dict)
     autocommit: bool = False
     lock: bool = True
-    setup_of_fix: str = ""
 
 
 CASES = [
@@ -206,7 +205,7 @@ async def test_its_fix_gives_no_finding(judged, bad):
         fix = fix.replace(name if name == "…" else f"<{name}>", text)
     assert not re.search(r"<\w+>|…", fix), fix
     bodies = [body + "\npass" for body in _REVISION.split(fix) if body.strip()]
-    after = await judged(bad.setup_of_fix or setup, *bodies)
+    after = await judged(setup, *bodies)
     assert [(each.hazard, each.why) for each in after.open] == []
     # Made-up rows know nothing of a constraint that is made after them.
     assert [each.failure for each in after.traces if each.failure and not each.failure.on_rows] == []
