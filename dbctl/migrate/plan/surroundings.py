@@ -13,11 +13,17 @@ from dbctl.database import ConnInfo
 from dbctl.migrate.plan.model import Replica, Slot
 
 _LSN = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END"
+# The lag stays what it was last measured as: of one that has replayed all it is none, of one that stands still it
+# grows from the reply that it was measured by.
 _REPLICAS = f"""
-SELECT coalesce(application_name, '') AS name, state, coalesce(sync_state, '') AS sync_state,
-       CAST(pg_wal_lsn_diff({_LSN}, replay_lsn) AS bigint) AS lag_bytes,
-       CAST(extract(epoch FROM replay_lag) AS float) AS lag_seconds
-  FROM pg_stat_replication ORDER BY 1
+SELECT name, state, sync_state, lag_bytes,
+       CASE WHEN lag_bytes <= 0 THEN 0
+            ELSE CAST(coalesce(extract(epoch FROM replay_lag), 0)
+                      + greatest(extract(epoch FROM clock_timestamp() - reply_time), 0) AS float) END AS lag_seconds
+  FROM (SELECT coalesce(application_name, '') AS name, state, coalesce(sync_state, '') AS sync_state, replay_lag,
+               CASE WHEN replay_lsn IS NOT NULL THEN reply_time END AS reply_time,
+               CAST(pg_wal_lsn_diff({_LSN}, replay_lsn) AS bigint) AS lag_bytes
+          FROM pg_stat_replication) AS replica ORDER BY 1
 """  # noqa: S608 - constants of ours
 _SLOTS = f"""
 SELECT slot_name, slot_type, active, CAST(pg_wal_lsn_diff({_LSN}, restart_lsn) AS bigint)

@@ -1,9 +1,10 @@
-"""A backfill waits for replicas."""
+"""A backfill waits for replicas, and a run of migrations does not begin while one is behind."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from dbctl.migrate import backfill
 from dbctl.migrate.backfilling.model import Progress
 from dbctl.postgres.binaries import find_client
 from dbctl.postgres.scratch import scratch_server
+from tests.fixtures.cli import url_of
 from tests.fixtures.database import execute
 from tests.migrate.backfilling.conftest import revision
+from tests.migrate.runner.conftest import write_revisions
 
 MAJOR = 17
 STREAMING = {"wal_level": "replica", "max_wal_senders": "4", "hot_standby": "on"}
@@ -82,3 +85,24 @@ def test_it_gives_up_on_one_that_stays_behind_and_can_be_resumed(pair):
     finally:
         execute(replica, "SELECT pg_wal_replay_resume()")
     assert execute(primary, "SELECT count(*) FROM dbctl_backfills") == [(1,)]
+
+
+def test_up_does_not_begin_while_a_replica_is_behind_by_more_than_its_limit(pair, dbctl, tmp_path):
+    primary, replica = pair
+    ini = str(write_revisions(tmp_path / "p", a='op.execute("CREATE TABLE late (id int)")'))
+    environ = {"DATABASE_URL": url_of(primary), "DBCTL_MIGRATE__MAX_REPLICA_LAG": "0.4"}
+    execute(replica, "SELECT pg_wal_replay_pause()")
+    execute(primary, "UPDATE t SET n = n + 1")
+    # The server measures no lag until something else is written: this one stands still all the same.
+    time.sleep(1)
+    refused = dbctl("migrate", "up", "--no-plan", "--config", ini, env=environ)
+    assert (refused.code, "replicas are behind" in refused.stderr) == (3, True), refused.stderr
+    assert execute(primary, "SELECT to_regclass('late')") == [(None,)]
+    execute(replica, "SELECT pg_wal_replay_resume()")
+    behind = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn < pg_current_wal_lsn()"
+    deadline = time.monotonic() + 60
+    while execute(primary, behind) != [(0,)] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    # What was last measured, more than the limit, may stand there still.
+    done = dbctl("migrate", "up", "--no-plan", "--config", ini, env=environ)
+    assert done.code == 0, done.stderr
