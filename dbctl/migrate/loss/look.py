@@ -16,7 +16,8 @@ from dbctl.migrate.loss.doomed import Doomed, find_doomed
 from dbctl.migrate.loss.model import Loss, Outlook, UndoneRevision
 from dbctl.migrate.loss.shape import Shape, TableShape, read_shape
 from dbctl.migrate.loss.triggers import ON_ROWS
-from dbctl.migrate.model import Step
+from dbctl.migrate.model import Direction, Step
+from dbctl.migrate.past_driver import line_past_driver
 from dbctl.migrate.plan.stage import Original, Stage, stage
 from dbctl.migrate.plan.survey import Survey
 from dbctl.migrate.site import Site
@@ -96,8 +97,12 @@ async def look(site: Site, request: LookRequest, *, tell: Tell = lambda _: None)
 
 
 def _uncounted(steps: Sequence[tuple[RevisionTrace, Shape, Shape]]) -> str:
-    """What a DO block may do to rows: its own variables and loops say to which."""
+    """What a DO block may do to rows, whose own variables and loops say to which; and what the driver alone is told."""
     for trace, _, _ in steps:
+        if line := line_past_driver(trace.path, Direction.DOWN):
+            return (
+                f"line {line} of {trace.revision} speaks to the driver itself, and what it sends is not seen"
+            )
         for statement in trace.statements:
             if _BLOCK_ON_ROWS.search(statement.sql):
                 return f"the DO block in line {statement.line} of {trace.revision} changes rows, and which is not seen"

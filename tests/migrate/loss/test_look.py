@@ -256,6 +256,19 @@ async def test_rows_that_a_do_block_changes_are_not_known_and_that_is_refused(se
         assert "DO block" in outlook.unknown
 
 
+async def test_what_is_sent_past_sqlalchemy_is_not_known_and_that_is_refused(seen):
+    outlook = await seen(
+        """
+        cursor = op.get_bind().connection.dbapi_connection.cursor()
+        cursor.execute("DELETE FROM untouched")
+        """,
+        setup=FOREST,
+    )
+    assert outlook.unknown == "line 15 of r1 speaks to the driver itself, and what it sends is not seen"
+    with pytest.raises(Refused, match="not known"):
+        check(outlook, accepted=False)
+
+
 async def test_only_what_is_asked_for_is_undone_and_a_relative_step_is_taken_once(seen):
     outlook = await seen(
         'op.drop_table("parts")',
