@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import typer
 
@@ -53,8 +53,9 @@ app.callback()(shared_options)
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the process's exit code and never raises."""
     as_json = _wants_json(arguments)
-    # Closed by the caller, as `>&-` does, they are None.
-    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
+    # Closed by the caller, as `<&-` and `>&-` do, they are None.
+    sys.stdin = sys.stdin or _nowhere("r")
+    sys.stdout, sys.stderr = sys.stdout or _nowhere("w"), sys.stderr or _nowhere("w")
     try:
         return _invoke_and_settle(arguments)
     except WrongUsage as error:
@@ -96,8 +97,8 @@ def invoke(arguments: Sequence[str]) -> int:
     return outcome if isinstance(outcome, int) else 0
 
 
-def _nowhere() -> TextIO:
-    return Path(os.devnull).open("w")
+def _nowhere(mode: Literal["r", "w"]) -> TextIO:
+    return Path(os.devnull).open(mode)
 
 
 class WrongUsage(UsageError):

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from dbctl.errors import UsageError
-
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
@@ -20,10 +18,8 @@ if TYPE_CHECKING:
 def standard_input() -> Iterator[BinaryIO]:
     """The bytes of stdin; at the block's end whoever still waits for more of them, in a thread, is told that there are none.
 
-    A thread that waits in a plain read can't be woken, and Python ends no process before its threads. Raises UsageError.
+    A thread that waits in a plain read can't be woken, and Python ends no process before its threads.
     """
-    if sys.stdin is None:
-        raise UsageError("there is nothing to read", why="stdin is closed")
     awake, wake = os.pipe()
     try:
         yield cast("BinaryIO", io.BufferedReader(_Wakeable(sys.stdin.fileno(), awake)))

@@ -135,8 +135,17 @@ def test_who_is_interrupted_waits_for_no_more_of_stdin(dbctl_process, conninfo, 
     assert execute(conninfo, "SELECT count(*) FROM users") == [(0,)]
 
 
-def test_a_closed_stdin_is_said(dbctl_process):
-    script = f"exec {sys.executable} -m dbctl users import - --file-format csv <&-"
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("import - --file-format csv", 2, "nothing in the file"),
+        ("delete ada", 3, "--confirm ada"),
+        ("create x x@example.com", 2, "no password"),
+    ],
+)
+def test_a_closed_stdin_is_an_empty_one(dbctl_process, command, code, said):
+    assert dbctl_process("users", "create", "ada", "ada@example.com", "--no-password").code == 0
+    script = f"exec {sys.executable} -m dbctl users {command} <&-"
     done = subprocess.run(
         ["/bin/sh", "-c", script],
         cwd=dbctl_process.project,
@@ -145,7 +154,7 @@ def test_a_closed_stdin_is_said(dbctl_process):
         text=True,
         check=False,
     )
-    assert (done.returncode, "stdin is closed" in done.stderr) == (2, True)
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
 
 
 def until(ready) -> None:
