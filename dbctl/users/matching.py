@@ -82,6 +82,8 @@ async def read_wanted(session: AsyncSession, text: str) -> Wanted:
         )
     )
     plain, about_users, *_ = row.one()
+    if not plain:
+        raise Invalid("search text", "it holds nothing but accents, which are not asked for")
     return Wanted(text, plain, about_users)
 
 
