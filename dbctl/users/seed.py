@@ -46,10 +46,11 @@ _ADD = text(
     """  # noqa: S608 - constant names
 )
 _ALL = text(_RUNS.format("users"))
+# After a TRUNCATE that begins anew, real users may have the ids: those were made after the seeding, made-up ones before it.
 _TAKE_BACK = text(
     """
     DELETE FROM users USING users_seeded_ids AS seeded
-    WHERE seeded.tag = :tag AND users.id BETWEEN seeded.first_id AND seeded.last_id
+    WHERE seeded.tag = :tag AND users.id BETWEEN seeded.first_id AND seeded.last_id AND users.created_at <= :made_at
     """
 )
 # What autovacuum would do a minute later: new statistics, and the search index's pending entries put in their
@@ -108,30 +109,29 @@ async def seed_in_steps(
 ) -> Seeded:
     """The same in several transactions where the table is in use; a tag that is known gets what it lacks of ``count``."""
     _check(count)
-    async with database.session() as session:
-        wish = await _begin(session, wish)
-        before = done = int(
-            await session.scalar(select(SeedingRow.rows).where(SeedingRow.tag == wish.tag)) or 0
-        )
-    first = None
-    while done < count:
+    first = added = 0
+    while True:
         async with database.session() as session:
+            wish = await _begin(session, wish)
+            # Asked at each step, behind the tag's lock: another run may add to it at the same time.
+            there = int(await session.scalar(select(SeedingRow.rows).where(SeedingRow.tag == wish.tag)) or 0)
+            if there >= count:
+                return Seeded(rows=added, first=first, seed=wish.seed, tag=wish.tag)
             in_use = await session.scalar(select(select(UserRow.id).exists()))
-            step = min(_STEP_ROWS, count - done) if in_use else count - done
-            seeded = await seed(session, step, wish, progress=_from(done, progress))
-        first, done = first or seeded.first, done + step
-    return Seeded(rows=done - before, first=first or 0, seed=wish.seed, tag=wish.tag)
+            step = min(_STEP_ROWS, count - there) if in_use else count - there
+            seeded = await seed(session, step, wish, progress=_from(there, progress))
+        first, added = first or seeded.first, added + step
 
 
 async def take_back(session: AsyncSession, tag: str) -> int:
     """Delete the users that the seedings of ``tag`` added, and no other: how many there were. Raises NotFound."""
-    deleted: Any = await session.execute(_TAKE_BACK, {"tag": tag})
-    if (
-        await session.scalar(delete(SeedingRow).where(SeedingRow.tag == tag).returning(SeedingRow.tag))
-        is None
-    ):
+    # Locked first: what a seeding under way adds is waited for, and goes too.
+    made_at = await session.scalar(select(SeedingRow.made_at).where(SeedingRow.tag == tag).with_for_update())
+    if made_at is None:
         known = await session.scalars(select(SeedingRow.tag).order_by(SeedingRow.made_at.desc()).limit(5))
         raise NotFound(f"no seeding has the tag {tag!r}", hint=f"there are: {', '.join(known) or 'none'}")
+    deleted: Any = await session.execute(_TAKE_BACK, {"tag": tag, "made_at": made_at})
+    await session.execute(delete(SeedingRow).where(SeedingRow.tag == tag))
     return int(deleted.rowcount)
 
 
@@ -218,7 +218,8 @@ async def _record(session: AsyncSession, tag: str, runs: Sequence[Any]) -> None:
     await session.execute(
         statement.on_conflict_do_update(index_elements=["tag", "first_id"], set_={"last_id": last}), values
     )
-    await session.execute(update(SeedingRow).where(SeedingRow.tag == tag).values(rows=SeedingRow.rows + rows))
+    added = {"rows": SeedingRow.rows + rows, "made_at": func.greatest(SeedingRow.made_at, func.now())}
+    await session.execute(update(SeedingRow).where(SeedingRow.tag == tag).values(added))
 
 
 def _from(done: int, progress: Report) -> Report:

@@ -12,11 +12,12 @@ from sqlalchemy import text
 
 from dbctl.errors import Invalid, NotFound, Refused
 from dbctl.users.made_up import row
-from dbctl.users.model import Filters
+from dbctl.users.model import Filters, UserChanges
 from dbctl.users.names import LOCALES, names_of
 from dbctl.users.repository import UserRepository
 from dbctl.users.rules import check
 from dbctl.users.seed import Wish, seed, seed_in_steps, take_back
+from tests.fixtures.database import execute
 from tests.users.conftest import new
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -124,6 +125,59 @@ async def test_a_seeding_that_was_stopped_goes_on_until_its_users_are_all_there(
     assert (await seed_in_steps(database, 100, wish)).rows == 0
     async with database.session() as session:
         assert await UserRepository(session).count() == 101
+
+
+async def test_runs_of_one_tag_at_once_add_together_what_it_lacks(database, monkeypatch):
+    monkeypatch.setattr("dbctl.users.seed._STEP_ROWS", 20)
+    async with database.session() as session:
+        await UserRepository(session).create(new())
+    done = await asyncio.gather(*(seed_in_steps(database, 100, Wish(tag="demo")) for _ in range(3)))
+    assert sum(one.rows for one in done) == 100
+    async with database.session() as session:
+        assert await UserRepository(session).count() == 101
+        assert await take_back(session, "demo") == 100
+
+
+async def test_a_tag_that_is_taken_back_while_users_are_added_to_it_leaves_none_of_them(database, conninfo):
+    async def undo() -> int:
+        async with database.session() as session:
+            return await take_back(session, "demo")
+
+    async with database.session() as session:
+        await seed(session, 10, Wish(tag="demo"))
+    async with database.session() as session:
+        await seed(session, 10, Wish(tag="demo"))
+        undoing = asyncio.create_task(undo())
+        await waiting(conninfo)
+    assert await undoing == 20
+    async with database.session() as session:
+        assert await UserRepository(session).count() == 0
+
+
+async def waiting(conninfo) -> None:
+    """Until a session waits for another's lock."""
+    query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(60):
+        while not execute(conninfo, query):
+            await asyncio.sleep(0.02)
+
+
+async def test_real_users_that_got_the_ids_of_made_up_ones_are_not_taken_back(users, session, database):
+    async with database.session() as other:
+        await seed(other, 5, Wish(tag="demo"))
+    await session.execute(text("TRUNCATE users RESTART IDENTITY"))
+    mine = await users.create(new())
+    assert await take_back(session, "demo") == 0
+    assert await users.get_by_id(mine.id) == mine
+
+
+async def test_what_somebody_changed_or_deleted_of_them_meanwhile_does_not_keep_the_rest(users, session):
+    first = (await seed(session, 10, Wish(tag="demo"))).first
+    everyone = (await users.list()).items
+    await users.update(everyone[0].id, UserChanges(username="real", email="real@example.com"))
+    await users.delete(everyone[1].id)
+    assert await take_back(session, "demo") == 9
+    assert (await users.count(), first) == (0, 1)
 
 
 async def test_an_empty_table_has_all_its_indexes_again_and_is_searched_by_them(database, statements):
