@@ -53,6 +53,8 @@ def _checked(asked: str) -> list[str]:
     for name in names:
         if name not in _FIELDS:
             raise Invalid("fields", f"there is no {name!r}", hint=f"there are {', '.join(_FIELDS)}")
+    if len(set(names)) < len(names):
+        raise Invalid("fields", "one is given twice")
     return names
 
 

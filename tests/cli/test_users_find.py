@@ -109,6 +109,8 @@ def test_times_are_local_for_people_and_utc_for_programs(people, monkeypatch):
     [
         ("list --created-since yesterday", "'yesterday' is no date"),
         ("list --after nonsense", "cursor is not valid"),
+        ("list --fields id,email,id", "one is given twice"),
+        ("export --fields id,email,id", "one is given twice"),
         ("count --estimate --active", "--estimate knows of all users only"),
         ("deactivate", "give either a user, or --inactive-for"),
         ("deactivate ada --inactive-for 365d", "give either a user, or --inactive-for"),

@@ -63,6 +63,8 @@ class Export:
 def checked_fields(names: Iterable[str], *, with_hashes: bool) -> tuple[str, ...]:
     """The fields asked for, else all but the hash. Raises Invalid."""
     chosen = tuple(names) or ("id", *WRITTEN)
+    if len(set(chosen)) < len(chosen):
+        raise Invalid("fields", "one is given twice")
     for name in chosen:
         if name not in FIELDS:
             raise Invalid("fields", f"there is no {name!r}", hint=f"they are {', '.join(FIELDS)}")
