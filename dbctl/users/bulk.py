@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from dbctl.database.errors import sqlstate
+from dbctl.errors import ConnectionLost
 
+Row = tuple[Any, ...]
 # Fewer rows are not worth to lock the table for.
 _WORTH_ROWS = 10_000
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -40,6 +44,28 @@ _SCHEMA = text(
     " WHERE pg_class.oid = CAST('users' AS regclass)"
 )
 _ROOM = text("SET LOCAL maintenance_work_mem = '256MB'")
+
+
+async def copy_rows(
+    session: AsyncSession, table: str, chunks: AsyncIterator[Iterable[Row]], columns: Sequence[str]
+) -> None:
+    """COPY through the session's own asyncpg connection, in the transaction that it has begun. Raises ConnectionLost."""
+    raw = await (await session.connection()).get_raw_connection()
+    driver: Any = raw.driver_connection
+    await driver.copy_records_to_table(table, records=_while_open(driver, chunks), columns=columns)
+
+
+async def _while_open(driver: Any, chunks: AsyncIterator[Iterable[Row]]) -> AsyncIterator[Row]:
+    """Left to itself, asyncpg writes all that is left to a connection that is gone."""
+    async for chunk in chunks:
+        # Nothing else lets the event loop hear of it, or of Ctrl-C, while the server takes rows as fast as they come.
+        await asyncio.sleep(0)
+        if driver.is_closed():
+            raise ConnectionLost(
+                "connection lost while rows were sent", hint="see whether the server is up: `dbctl health`"
+            )
+        for row in chunk:
+            yield row
 
 
 @asynccontextmanager

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from itertools import count as count_from
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from dbctl.database import Database
 from dbctl.errors import Invalid, NotFound, Refused
-from dbctl.users.bulk import indexes_built_afterwards
+from dbctl.users.bulk import copy_rows, indexes_built_afterwards
 from dbctl.users.made_up import FIELDS, Make, Row, row
 from dbctl.users.model import Seeded
 from dbctl.users.names import names_of
@@ -236,7 +236,9 @@ def _reported(rows: Iterator[Row], progress: Report) -> Iterator[Row]:
 
 
 async def _copy(session: AsyncSession, table: str, rows: Iterator[Row]) -> None:
-    """COPY through the session's own asyncpg connection, in the transaction that it has begun."""
-    raw = await (await session.connection()).get_raw_connection()
-    driver: Any = raw.driver_connection
-    await driver.copy_records_to_table(table, records=rows, columns=FIELDS)
+    await copy_rows(session, table, _chunks(rows), FIELDS)
+
+
+async def _chunks(rows: Iterator[Row]) -> AsyncIterator[list[Row]]:
+    while chunk := list(islice(rows, _REPORT_EVERY)):
+        yield chunk

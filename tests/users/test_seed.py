@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from dbctl.errors import Invalid, NotFound, Refused
+from dbctl.errors import ConnectionLost, Invalid, NotFound, Refused
 from dbctl.users.made_up import row
 from dbctl.users.model import Filters, UserChanges
 from dbctl.users.names import LOCALES, names_of
@@ -178,6 +178,27 @@ async def test_what_somebody_changed_or_deleted_of_them_meanwhile_does_not_keep_
     await users.delete(everyone[1].id)
     assert await take_back(session, "demo") == 9
     assert (await users.count(), first) == (0, 1)
+
+
+async def test_a_server_that_goes_away_is_noticed_at_once(database, conninfo):
+    rows = 0
+
+    def end_it(done: int) -> None:
+        nonlocal rows
+        if not rows:
+            execute(conninfo, ENDED)
+        rows = done
+
+    with pytest.raises(ConnectionLost):
+        await seed_in_steps(database, 5_000_000, Wish(), progress=end_it)
+    assert rows < 5_000_000
+    assert execute(conninfo, "SELECT count(*) FROM users") == [(0,)]
+
+
+ENDED = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 async def test_an_empty_table_has_all_its_indexes_again_and_is_searched_by_them(database, statements):

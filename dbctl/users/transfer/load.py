@@ -130,11 +130,11 @@ def _stopped(rejects: Rejects, done: ledger.Progress) -> Refused:
 
 
 async def _take(
-    session: Any, source: _Source, wishes: Wishes, rows: AsyncIterator[tuple[Any, ...]]
+    session: Any, source: _Source, wishes: Wishes, chunks: AsyncIterator[list[tuple[Any, ...]]]
 ) -> Imported:
     """One transaction's rows, staged and brought into users."""
     read, before, rejects = source.read, source.rejects.count, source.rejects
-    await staging.stage(session, rows)
+    await staging.stage(session, chunks)
     for one in await staging.take_doubles_out(session):
         rejects.add(one)
     await staging.wait_for_others(session)
@@ -156,38 +156,41 @@ class _Source:
         self.read = self.line = 0
         self.ended = False
 
-    async def all(self) -> AsyncIterator[tuple[Any, ...]]:
-        """Every row that is left, as staging takes it."""
+    async def all(self) -> AsyncIterator[list[tuple[Any, ...]]]:
+        """Every row that is left, as staging takes it, in chunks."""
         ahead = asyncio.create_task(self._chunk(_CHUNK_ROWS))
         try:
             while chunk := await ahead:
                 ahead = asyncio.create_task(self._chunk(_CHUNK_ROWS))
-                async for row in self._ready(chunk):
-                    yield row
+                yield await self._ready(chunk)
+                self._taken(chunk)
         finally:
             ahead.cancel()
         self.ended = True
 
-    async def some(self, count: int) -> AsyncIterator[tuple[Any, ...]]:
+    async def some(self, count: int) -> AsyncIterator[list[tuple[Any, ...]]]:
         """The next ``count`` rows, bad ones counted."""
         while count > 0 and (chunk := await self._chunk(min(count, _CHUNK_ROWS))):
             count -= len(chunk)
-            async for row in self._ready(chunk):
-                yield row
+            yield await self._ready(chunk)
+            self._taken(chunk)
         self.ended = count > 0
 
     async def _chunk(self, count: int) -> list[Checked | Rejected]:
         return await asyncio.to_thread(_checked, self._rows, count, self._passwords)
 
-    async def _ready(self, chunk: list[Checked | Rejected]) -> AsyncIterator[tuple[Any, ...]]:
+    async def _ready(self, chunk: list[Checked | Rejected]) -> list[tuple[Any, ...]]:
         good = []
         for one in chunk:
             if isinstance(one, Rejected):
                 self.rejects.add(one)
             else:
                 good.append(one)
-        for row in await asyncio.gather(*map(self._hashed, good)) if _any_password(good) else good:
-            yield row[:-1]
+        if _any_password(good):
+            good = await asyncio.gather(*map(self._hashed, good))
+        return [row[:-1] for row in good]
+
+    def _taken(self, chunk: list[Checked | Rejected]) -> None:
         self.read += len(chunk)
         self.line = chunk[-1].line
         self._progress(self.read)

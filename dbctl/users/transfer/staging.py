@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dbctl.errors import AlreadyExists, Busy
+from dbctl.users.bulk import copy_rows
 from dbctl.users.transfer.checking import Checked
 from dbctl.users.transfer.model import WRITTEN, Rejected
 
@@ -112,13 +113,11 @@ _UPDATE = text(
 )
 
 
-async def stage(session: AsyncSession, rows: AsyncIterable[tuple[Any, ...]]) -> None:
+async def stage(session: AsyncSession, chunks: AsyncIterator[Iterable[tuple[Any, ...]]]) -> None:
     """COPY the rows, in the order of COLUMNS, into a fresh staging table of this transaction."""
     await session.execute(_ROOM)
     await session.execute(_CREATE)
-    raw = await (await session.connection()).get_raw_connection()
-    driver: Any = raw.driver_connection
-    await driver.copy_records_to_table(_TABLE, records=rows, columns=COLUMNS)
+    await copy_rows(session, _TABLE, chunks, COLUMNS)
     await session.execute(_ANALYZE)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
-from dbctl.errors import AlreadyExists, Busy, Refused, UsageError
+from dbctl.errors import AlreadyExists, Busy, ConnectionLost, Refused, UsageError
 from dbctl.users.model import NewUser
 from dbctl.users.passwords import Passwords
 from dbctl.users.repository import UserRepository
-from dbctl.users.transfer.load import Wishes
+from dbctl.users.transfer.load import Wishes, import_users
+from dbctl.users.transfer.model import Row
+from dbctl.users.transfer.rejects import Rejects
 from tests.fixtures.database import execute
 from tests.users.transfer.conftest import ALLOWING
 
@@ -344,6 +347,25 @@ async def test_an_error_midway_leaves_nothing(transfer):
     with pytest.raises(Stopped):
         await transfer.take(many(10) + "x", ALLOWING, mapping=_Exploding())
     assert await transfer.names() == []
+
+
+async def test_a_server_that_goes_away_is_noticed_while_rows_are_read(transfer, conninfo):
+    def endless():
+        for number in count(1):
+            if number == 5_000:
+                execute(conninfo, ENDED)
+            yield Row(number, {"username": f"user{number}", "email": f"user{number}@example.com"})
+
+    async with asyncio.timeout(60):
+        with pytest.raises(ConnectionLost):
+            await import_users(transfer.database, endless(), ALLOWING, rejects=Rejects(None, "csv"))
+    assert execute(conninfo, "SELECT count(*) FROM users") == [(0,)]
+
+
+ENDED = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 class _Exploding(dict[str, str]):
