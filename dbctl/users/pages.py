@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, tuple_
@@ -23,6 +23,8 @@ _KEYS: dict[Order, tuple[Any, ...]] = {
     "username": (func.lower(UserRow.username),),
     "created_at": (UserRow.created_at, UserRow.id),
 }
+# The kinds of value in a cursor.
+_KINDS: dict[Order, tuple[type, ...]] = {"id": (int,), "username": (str,), "created_at": (str, int)}
 
 
 def page(
@@ -53,10 +55,13 @@ def cursor(order: Order, user: User, *, descending: bool) -> str:
 
 
 def _place(order: Order, text: str, *, descending: bool) -> list[Any]:
-    values = read_cursor(_listing(order, descending=descending), text)
-    if order == "created_at":
-        return [datetime.fromisoformat(str(values[0])), values[1]]
-    return values
+    values = read_cursor(_listing(order, descending=descending), text, *_KINDS[order])
+    if order != "created_at":
+        return values
+    try:
+        return [datetime.fromisoformat(values[0]).astimezone(UTC), values[1]]
+    except (ValueError, OverflowError) as error:
+        raise Invalid("cursor", "it is not one that this listing gave", hint="begin without it") from error
 
 
 def _listing(order: Order, *, descending: bool) -> str:

@@ -186,8 +186,8 @@ def _window(behind: int, rows: int) -> Subquery:
 def _place(text: str, after: str | None) -> tuple[bool, Hit]:
     if after is None:
         return False, _FIRST
-    of_few, tier, user_id = read_cursor(_listing(text), after)
-    return bool(of_few), Hit(int(tier), int(user_id))
+    of_few, tier, user_id = read_cursor(_listing(text), after, bool, int, int)
+    return of_few, Hit(tier, user_id)
 
 
 def _listing(text: str) -> str:

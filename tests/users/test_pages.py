@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from dbctl.errors import Invalid
+from dbctl.users.cursors import write_cursor
 from dbctl.users.model import Filters
 from dbctl.users.repository import UserRepository
 from dbctl.users.seed import seed
@@ -124,6 +125,41 @@ async def test_a_cursor_that_was_changed_is_refused(users, cursors):
 async def test_a_cursor_of_ones_own_making_is_refused(users, cursor, order):
     with pytest.raises(Invalid, match="cursor"):
         await users.list(after=cursor, order=order)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        [],
+        ["x"],
+        [2**63],
+        [True],
+        ["a\x00"],
+        ["\udcff"],
+        ["x", 1],
+        ["2026-01-01", 2**63],
+        ["0001-01-01", "x"],
+        [1, "x"],
+        {"a": 1},
+        7,
+    ],
+)
+@pytest.mark.parametrize("order", KEYS)
+async def test_a_cursor_that_somebody_made_with_its_mark_is_refused_unless_it_is_a_place(users, place, order):
+    if order != "username" or place != ["x"]:
+        with pytest.raises(Invalid, match="cursor"):
+            await users.list(order=order, after=write_cursor(f"{order} up", place))
+    with pytest.raises(Invalid, match="cursor"):
+        await users.search("ada", after=write_cursor("search ada", place))
+
+
+async def test_a_cursor_of_another_long_text_is_refused(users):
+    for number in range(3):
+        await users.create(new(f"u{number}", full_name="x" * 200))
+    page = await users.search("x" * 100, limit=1)
+    assert len((await users.search("x" * 100, after=page.next_cursor)).items) == 2
+    with pytest.raises(Invalid, match="cursor"):
+        await users.search("x" * 99, after=page.next_cursor)
 
 
 @pytest.mark.parametrize("skip", [-1, 10**9])
