@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Hashing a megabyte is work that a stranger could ask for.
 MAX_LENGTH = 1024
 GENERATED_LENGTH = 20
+# 1.3, of 2016: the last there is.
+ARGON2_VERSION = 19
 # No 0 O 1 l I: it may be read aloud. 116 bits.
 _ALPHABET = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 # zxcvbn reads no more, and grows with the square of it.
@@ -63,8 +65,18 @@ class Passwords:
         return await asyncio.to_thread(self._verify, hashed, password)
 
     def needs_rehash(self, hashed: str) -> bool:
-        """Whether a valid argon2 hash is weaker than what would be made today."""
-        return self._hasher.check_needs_rehash(hashed)
+        """Whether a valid argon2 hash is weaker than what would be made today; a stronger one stays."""
+        from argon2 import Type, extract_parameters
+
+        made = extract_parameters(hashed)
+        today = self._hasher
+        return (
+            made.type is not Type.ID
+            or made.version < ARGON2_VERSION
+            or made.time_cost < today.time_cost
+            or made.memory_cost < today.memory_cost
+            or made.hash_len < today.hash_len
+        )
 
     @property
     def _hasher(self) -> PasswordHasher:

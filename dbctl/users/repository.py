@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -179,7 +180,10 @@ class UserRepository:
             return None
         user = User(*tuple(row)[:-1])
         if self._passwords.needs_rehash(hashed):
-            user = await self._change(user.id, {"hashed_password": await self._passwords.hash(password)})
+            renewed = {"hashed_password": await self._passwords.hash(password)}
+            # Meanwhile the password may have been changed: an old one must not come back.
+            with suppress(NotFound):
+                user = await self._change(user.id, renewed, UserRow.hashed_password == hashed)
         return user
 
     async def delete(self, user_id: int) -> User:

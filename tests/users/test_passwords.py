@@ -138,6 +138,38 @@ async def test_a_hash_of_weaker_parameters_is_renewed_on_signing_in(users, sessi
     assert await stronger.verify_password("ada", GOOD)
 
 
+async def test_a_hash_of_stronger_parameters_stays(users):
+    strong = Passwords(time_cost=2, memory_cost=16, parallelism=1)
+    hashed = await strong.hash(GOOD)
+    assert not CHEAP.needs_rehash(hashed)
+    assert strong.needs_rehash(await CHEAP.hash(GOOD))
+    assert not strong.needs_rehash(hashed)
+    assert CHEAP.needs_rehash(hashed.replace("argon2id", "argon2i"))
+
+
+async def test_a_password_that_is_changed_while_its_hash_is_renewed_is_not_brought_back(
+    database, monkeypatch
+):
+    async with database.session() as session:
+        ada = await UserRepository(session, CHEAP).create(new(password=GOOD))
+    hashing = Passwords.hash
+
+    async def change_first(self: Passwords, password: str) -> str:
+        monkeypatch.setattr(Passwords, "hash", hashing)
+        async with database.session() as other:
+            await UserRepository(other, CHEAP).set_password(ada.id, "another long password, new")
+        return await hashing(self, password)
+
+    monkeypatch.setattr(Passwords, "hash", change_first)
+    async with database.session() as session:
+        stronger = UserRepository(session, Passwords(time_cost=2, memory_cost=16, parallelism=1))
+        assert await stronger.verify_password("ada", GOOD)
+    async with database.session() as session:
+        users = UserRepository(session, CHEAP)
+        assert await users.verify_password("ada", GOOD) is None
+        assert await users.verify_password("ada", "another long password, new")
+
+
 async def test_generated_passwords_pass_the_check():
     CHEAP.check(generate_password(), username="ada", email="ada@example.com")
 
