@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 NOTHING = "-"
 # What a file of rejected rows says beside the row: so it can be mended and imported.
 OWN_MARK = "_"
+# What spreadsheets put between cells where a comma is part of a number.
+_OTHER_SIGNS = (";", "\t", "|")
 # So many names of NDJSON are looked up once.
 _REMEMBERED = 100
 
@@ -99,6 +101,8 @@ def _named(line: int, fields: Sequence[str], cells: Sequence[str]) -> Row | Reje
 
 def _fields(header: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
     """The field of each column, "" for one that is left out."""
+    if len(header) == 1 and (sign := next((one for one in _OTHER_SIGNS if one in header[0]), "")):
+        raise UsageError(f"its cells are parted by {sign!r}", hint="part them by commas: save it as CSV anew")
     if strangers := [name for name in mapping if name not in header]:
         raise UsageError(f"--map {strangers[0]}", why=f"the header is {', '.join(header)}")
     fields = [_field(name, mapping) for name in header]

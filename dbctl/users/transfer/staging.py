@@ -207,5 +207,5 @@ def _conflict(found: Sequence[Any]) -> AlreadyExists:
         "users of the file are there already",
         field=found[0][1],
         why=f"{named}{', …' if len(found) == _SHOWN_CONFLICTS else ''}",
-        hint="add --on-conflict skip or update; nothing was changed",
+        hint="add --on-conflict skip or update; this transaction changed nothing",
     )

@@ -184,6 +184,7 @@ async def test_times_and_truths_are_read_and_nonsense_is_told(transfer):
         ("", "nothing in the file"),
         ("username,full_name\nada,Ada\n", "no column is email"),
         ("username,email,email\na,b,c\n", "two columns are email"),
+        ("username;email\na;b\n", "parted by ';'"),
         ("username,email,shoe size\na,b,c\n", "what is 'shoe size'"),
     ],
 )
