@@ -135,13 +135,10 @@ async def _take(
     """One transaction's rows, staged and brought into users."""
     read, before, rejects = source.read, source.rejects.count, source.rejects
     await staging.stage(session, chunks)
-    for one in await staging.take_doubles_out(session):
-        rejects.add(one)
+    await staging.take_doubles_out(session, rejects.add)
     await staging.wait_for_others(session)
     async with indexes_built_afterwards(session, source.read - read):
-        added, updated, skipped, unfit = await staging.apply(session, wishes.on_conflict)
-    for one in unfit:
-        rejects.add(one)
+        added, updated, skipped = await staging.apply(session, wishes.on_conflict, rejects.add)
     return Imported(source.read - read, added, updated, skipped, rejects.count - before)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _TABLE = "staged_users"
 COLUMNS = Checked._fields[:-1]
 _SHOWN_CONFLICTS = 5
+_AT_ONCE = 1_000
+TurnAway = Callable[[Rejected], None]
 
 # Gone with the transaction: right behind a transaction pooler too.
 _CREATE = text(
@@ -126,13 +128,11 @@ async def wait_for_others(session: AsyncSession) -> None:
     await session.execute(_ALONE)
 
 
-async def take_doubles_out(session: AsyncSession) -> list[Rejected]:
-    """The rows whose username or email an earlier row of the file has, whatever its case; the first one stays."""
-    rejected = []
+async def take_doubles_out(session: AsyncSession, turn_away: TurnAway) -> None:
+    """Turn away rows whose username or email an earlier row of the file has, whatever its case; the first one stays."""
     for field, statement in _DOUBLES.items():
-        for first, *row in await session.execute(statement):
-            rejected.append(_rejected(row, field, f"it stands in line {first} too"))
-    return rejected
+        async for first, *row in _streamed(session, statement):
+            turn_away(_rejected(row, field, f"it stands in line {first} too"))
 
 
 async def count_staged(session: AsyncSession) -> int:
@@ -157,38 +157,39 @@ async def add_new(session: AsyncSession) -> int:
     return await _run(session, _INSERT_NEW)
 
 
-async def update_or_add(session: AsyncSession) -> tuple[int, int, list[Rejected]]:
-    """Update those that have the row's username or email, add the others: added, updated, and rows that fit neither way.
+async def update_or_add(session: AsyncSession, turn_away: TurnAway) -> tuple[int, int]:
+    """Update those that have the row's username or email, add the others: added, updated. What fits neither way is turned away.
 
     Raises Busy where somebody else adds one of them meanwhile.
     """
     for field in ("username", "email"):
         await session.execute(_FIND_BY[field])
-    rejected = [
-        _rejected(row, "email", f"user {owner} has it, and another one the username")
-        for owner, *row in await session.execute(_TWO_USERS)
-    ]
-    rejected += [
-        _rejected(row, "username", f"line {first} is about the same user")
-        for first, *row in await session.execute(_SAME_USER)
-    ]
+    async for owner, *row in _streamed(session, _TWO_USERS):
+        turn_away(_rejected(row, "email", f"user {owner} has it, and another one the username"))
+    async for first, *row in _streamed(session, _SAME_USER):
+        turn_away(_rejected(row, "username", f"line {first} is about the same user"))
     updated = await _run(session, _UPDATE)
     expected = await session.scalar(text("SELECT count(*) FROM staged_users WHERE user_id IS NULL"))
     added = await _run(session, _INSERT_NEW)
     if added != expected:
         raise Busy("somebody else adds the same users", hint="nothing was changed; run it again")
-    return added, updated, rejected
+    return added, updated
 
 
-async def apply(session: AsyncSession, on_conflict: OnConflict) -> tuple[int, int, int, list[Rejected]]:
-    """Bring the staged rows into users: added, updated, skipped, rejected."""
+async def apply(session: AsyncSession, on_conflict: OnConflict, turn_away: TurnAway) -> tuple[int, int, int]:
+    """Bring the staged rows into users: added, updated, skipped."""
     if on_conflict == "update":
-        added, updated, rejected = await update_or_add(session)
-        return added, updated, 0, rejected
+        return *await update_or_add(session, turn_away), 0
     if on_conflict == "skip":
         added = await add_new(session)
-        return added, 0, await count_staged(session) - added, []
-    return await add_all(session), 0, 0, []
+        return added, 0, await count_staged(session) - added
+    return await add_all(session), 0, 0
+
+
+async def _streamed(session: AsyncSession, statement: TextClause) -> AsyncIterator[Sequence[Any]]:
+    """The rows, a few at a time: it may be all of a large file that are turned away."""
+    async for row in await session.stream(statement, execution_options={"yield_per": _AT_ONCE}):
+        yield row
 
 
 async def _run(session: AsyncSession, statement: Any) -> int:

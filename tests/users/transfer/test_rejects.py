@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import tracemalloc
+from itertools import count, islice
 
 import pytest
 
 from dbctl.errors import Busy, UsageError
-from dbctl.users.transfer.model import Rejected
+from dbctl.users.transfer.load import import_users
+from dbctl.users.transfer.model import Rejected, Row
 from dbctl.users.transfer.reading import read_rows
-from dbctl.users.transfer.rejects import open_rejects
+from dbctl.users.transfer.rejects import Rejects, open_rejects
+from tests.users.transfer.conftest import ALLOWING
 from tests.users.transfer.test_import import Stopped
 
 NAMES = ["bad.csv", "bad.ndjson"]
@@ -90,3 +94,17 @@ async def test_a_run_that_goes_on_leaves_each_rejected_row_there_once(transfer, 
             await run(last)
     assert (await run(99)).rejected == 40
     assert sorted(lines_of(path)) == [number + 2 for number in range(60) if number % 3]
+
+
+async def test_a_file_of_nothing_but_doubles_takes_little_memory(transfer):
+    rows = (Row(line, {"username": "ada", "email": f"ada{line}@example.com"}) for line in count(2))
+    tracemalloc.start()
+    try:
+        done = await import_users(
+            transfer.database, islice(rows, 12_000), ALLOWING, rejects=Rejects(None, "csv")
+        )
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (done.added, done.rejected) == (1, 11_999)
+    assert most_bytes < 4_500_000
