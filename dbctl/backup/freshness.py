@@ -51,7 +51,9 @@ def check_freshness(
     Asks no database: a run that never happened is seen as well. Without any backup that is critical.
     """
     groups: dict[tuple[str, str], list[Backup]] = defaultdict(list)
+    unreadable = 0
     for one in repository.backups():
+        unreadable += one.manifest is None
         if one.manifest and one.manifest.environment == environment:
             groups[one.manifest.host, one.manifest.database].append(one)
     checks = [
@@ -63,7 +65,8 @@ def check_freshness(
     ]
     problems = [one.problem for one in checks if one.problem]
     level = max((one.level for one in checks), key=lambda one: one.severity, default=Level.CRITICAL)
-    message = "; ".join(problems) or ("all is well" if checks else f"no backup of {environment} at all")
+    nothing = f"no backup of {environment} at all" + (f", {unreadable} can't be read" if unreadable else "")
+    message = "; ".join(problems) or ("all is well" if checks else nothing)
     return FreshnessReport(environment, level, message, tuple(checks))
 
 

@@ -38,6 +38,9 @@ def test_no_backup_at_all_is_critical_and_one_of_another_environment_is_none(fol
     assert (look(folder).level, look(folder).message) == (Level.CRITICAL, "no backup of test at all")
     write(folder, environment="production")
     assert look(folder).level is Level.CRITICAL
+    # A wrong seal key makes all of them so: nobody is to look for a cron job that failed.
+    (Path(write(folder, 9).path) / "manifest.json").write_text("{}")
+    assert look(folder).message == "no backup of test at all, 1 can't be read"
 
 
 def test_too_old_never_proven_and_proven_too_long_ago_are_critical(folder: BackupFolder):
