@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,9 +17,9 @@ import pytest
 
 from dbctl.backup.folder import BackupFolder
 from dbctl.backup.make import make_backup
-from dbctl.backup.model import Request, Status
+from dbctl.backup.model import Request, Selection, Status
 from dbctl.database import ConnInfo
-from dbctl.errors import DbctlError, Failed, TimedOut, ToolFailed
+from dbctl.errors import DbctlError, Failed, Refused, TimedOut, ToolFailed
 from dbctl.postgres.scratch import scratch_server
 from tests.backup.conftest import VARIETY, Room, room_on
 from tests.backup.test_proof import prove
@@ -90,6 +91,26 @@ async def test_a_server_that_hangs_meanwhile_is_left_when_the_time_is_up(
                 subprocess.run(["kill", "-CONT", *children], check=True)
     assert room.folder.backups() == ()
     assert room.leftovers() == []
+
+
+async def test_a_value_too_large_for_the_servers_memory_as_text_is_refused_with_its_table(tmp_path: Path):
+    """As one of a gigabyte is, with less to do: its sessions get less memory than that value needs."""
+    with scratch_server() as scratch:
+        server = ConnInfo(scratch.params)
+        execute(server, "CREATE DATABASE app")
+        room = room_on(server.with_database("app"), tmp_path)
+        room.execute("CREATE TABLE huge AS SELECT convert_to(repeat('x', 16 << 20), 'UTF8') AS v")
+        postmaster = int((scratch.folder / "data" / "postmaster.pid").read_text().split()[0])
+        status = Path(f"/proc/{postmaster}/status").read_text()
+        mapped_kb = int(next(line for line in status.splitlines() if line.startswith("VmSize")).split()[1])
+        limit = (mapped_kb << 10) + (40 << 20)
+        resource.prlimit(postmaster, resource.RLIMIT_AS, (limit, limit))
+        with pytest.raises(Refused, match=r"too large for a dump.*huge") as caught:
+            await room.backup()
+        assert "--exclude" in caught.value.hint
+        assert (room.folder.backups(), room.leftovers()) == ((), [])
+        made = await room.backup(request=Request(Selection(excluded=("huge",))))
+        assert made.status is Status.GOOD
 
 
 @pytest.mark.parametrize("jobs", [None, 2])

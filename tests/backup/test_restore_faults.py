@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from dbctl.backup.undo import undo_restore
 from dbctl.database import ConnInfo
-from dbctl.errors import Busy, Corrupt, DbctlError, Failed, Unreachable
+from dbctl.errors import Busy, Corrupt, DbctlError, Failed, Refused, Unreachable
+from dbctl.postgres.scratch import scratch_server
 from tests.backup.conftest import SLOW_TO_RESTORE, VARIETY, Room, room_on
 from tests.fixtures.database import execute, made_database
 
@@ -87,6 +89,29 @@ async def test_of_two_at_once_one_is_busy_and_one_is_done(room: Room):
     assert len(busy) == 1
     assert len(room.databases()) == 2
     assert room.execute("SELECT count(*) FROM plain") == [(500,)]
+
+
+async def test_a_prepared_transaction_is_told_before_anything_is_done(
+    tmp_path: Path,
+):
+    """It has no session that could be ended: neither a restore nor an undo may wait for it in vain."""
+    with scratch_server(options={"max_prepared_transactions": "2"}) as scratch:
+        server = ConnInfo(scratch.params)
+        execute(server, "CREATE DATABASE app")
+        room = room_on(server.with_database("app"), tmp_path)
+        room.execute(*VARIETY)
+        made = await room.backup()
+        first = await room.restore(made)
+        assert first.kept
+        execute(room.conninfo, "BEGIN", "DELETE FROM plain", "PREPARE TRANSACTION 'it''s late'")
+        for attempt in (room.restore(made), undo_restore(room.target, first.kept)):
+            with pytest.raises(Refused, match="prepared transaction") as caught:
+                await attempt
+            assert "ROLLBACK PREPARED 'it''s late'" in caught.value.hint
+        assert room.databases() == {"app", first.kept}
+        assert (await room.restore(made, beside="app_copy")).kept is None
+        execute(room.conninfo, "ROLLBACK PREPARED 'it''s late'")
+        assert room.execute("SELECT count(*) FROM plain") == [(500,)]
 
 
 async def test_a_truncated_archive_reaches_no_server(room: Room):
