@@ -124,7 +124,7 @@ async def verify(
         )
     run.emit(results, views.verified)
     way.end()
-    run.verdict(all(result.good for result in results))
+    run.verdict(all(result.good for result in results), found=views.bad(results))
 
 
 @group.command("status", emits="monitor", unattended=True)
@@ -158,7 +158,7 @@ def status(
     }
     report = check_all(folders, run.loaded.environment, datetime.now(UTC), **limits)
     run.emit(report, views.report, always=run.common.format == "nagios")
-    run.monitored(report.level.severity)
+    run.monitored(report.level.severity, found=views.line(report))
 
 
 @group.command("prune", emits="list", writes=True, unattended=True)

@@ -64,7 +64,8 @@ async def show_health(run: Invocation, request: Request, fail_on: str) -> None:
 
         run.exit_code = nagios_code(report)
     else:
-        run.verdict(report.status.severity < Status(fail_on.upper()).severity, reached=report.reached)
+        well = report.status.severity < Status(fail_on.upper()).severity
+        run.verdict(well, reached=report.reached, found=view.line(report))
 
 
 async def watch_health(run: Invocation, request: Request, interval: str) -> None:

@@ -64,7 +64,8 @@ def run(arguments: Sequence[str]) -> int:
         return _code_of(error, arguments)
     except DbctlError as error:
         if not (isinstance(error, Interrupted) and error.expected):
-            failure.report(error, as_json=as_json, debug="--debug" in arguments)
+            quiet = not {"-q", "--quiet"}.isdisjoint(arguments)
+            failure.report(error, as_json=as_json, debug="--debug" in arguments, one_line=quiet)
         return _code_of(error, arguments)
     except OutputClosed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -29,6 +29,7 @@ class Invocation:
     def __init__(self, common: Common) -> None:
         self.common = common
         self.exit_code = 0
+        self.found = ""
         if common.output is not None:
             from dbctl.cli.output.emit import check_output
 
@@ -146,15 +147,25 @@ class Invocation:
             return
         emit(result, view, self.common.format, self.common.output)
 
-    def verdict(self, ok: bool, *, reached: bool = True) -> None:
-        """The exit code of a check: 0, 1 where it found something, 4 where the database was not reached."""
-        found = 0 if ok else EXIT_FOUND
-        self.exit_code = found if reached else Unreachable.exit_code
+    def verdict(self, ok: bool, *, reached: bool = True, found: str = "") -> None:
+        """The exit code of a check: 0, 1 where it found something, 4 where the database was not reached.
 
-    def monitored(self, severity: int) -> None:
+        ``found`` says it in a line, for those who are shown no table and sent no report.
+        """
+        code = 0 if ok else EXIT_FOUND
+        self._found(code if reached else Unreachable.exit_code, found)
+
+    def monitored(self, severity: int, *, found: str = "") -> None:
         """The exit code of what a monitor asks: 1 where it is critical; Nagios has its own, 1 and 2."""
         critical = severity > EXIT_FOUND
-        self.exit_code = severity if self.common.format == "nagios" else int(critical)
+        self._found(severity if self.common.format == "nagios" else int(critical), found)
+
+    def _found(self, exit_code: int, line: str) -> None:
+        self.exit_code, self.found = exit_code, line
+        nothing_shown = self.common.format == "table" and self.common.output is None
+        if exit_code and line and self.common.quiet and nothing_shown:
+            # cron mails what is said, and a bare exit code to nobody.
+            say(line)
 
     def progress(
         self, description: str, *, total: int | None = None, unit: str = ""

@@ -46,7 +46,7 @@ def told(run: Invocation, command: str, ping: str | None, metrics_file: Path | N
         raise
     finally:
         if pinger:
-            pinger.end(code, failure or f"exit code {code}")
+            pinger.end(code, failure or run.found or f"exit code {code}")
         if metrics_file is not None:
             _write_metrics(run, metrics_file, command, code, started)
 

@@ -50,8 +50,23 @@ def test_in_cron_success_is_silent_and_failure_is_not(dbctl, project):
     failed = dbctl("backup", "create", "--quiet", env={"DBCTL_BACKUP__TARGET": "alembic.ini"})
     assert failed.code == 6
     assert failed.stdout == ""
-    assert "alembic.ini" in failed.stderr.splitlines()[0]
-    assert "backup.target" in failed.stderr
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "alembic.ini" in line
+    assert "; next: " in line
+
+
+def test_in_cron_a_finding_is_said_in_a_line(dbctl, project):
+    made = dbctl("backup").stdout.strip()
+    with (project / BACKUPS / made / "archive.dump").open("ab") as archive:
+        archive.write(b"x")
+    for arguments in (("verify", made), ("verify", made, "--restore"), ("status",)):
+        found = dbctl("backup", *arguments, "-q")
+        assert (found.code, found.stdout) == (1, "")
+        (line,) = found.stderr.splitlines()
+        assert "no good backup" in line or f"{made} is not good: archive.dump has" in line
+    told = dbctl("backup", "status", "-q", "--format", "json")
+    assert (told.stderr, told.json()["level"]) == ("", "critical")
 
 
 def test_create_gives_the_manifest_as_json(dbctl, conninfo):

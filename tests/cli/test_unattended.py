@@ -76,10 +76,10 @@ def test_a_backup_that_nobody_watches_says_when_it_begins_and_ends(dbctl, checks
     )
 
 
-def test_a_finding_is_a_failure_and_says_its_exit_code(dbctl, checks):
+def test_a_finding_is_a_failure_and_says_what_was_found(dbctl, checks):
     found = dbctl("backup", "status", "--max-age", "1s", "--ping", checks.url)
     assert found.code == 1
-    assert checks.told[-1] == ("/a-secret/fail", "exit code 1")
+    assert checks.told[-1] == ("/a-secret/fail", "local: critical, no backup of local at all")
 
 
 def test_nobody_who_answers_fails_no_backup_and_the_address_stays_a_secret(dbctl):

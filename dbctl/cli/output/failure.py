@@ -1,4 +1,4 @@
-"""An error in three lines at most: what failed, why, what to do next. Or the same as JSON."""
+"""An error in three lines at most: what failed, why, what to do next. Or the same in one, or as JSON."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from dbctl.errors import DbctlError
 from dbctl.redaction import redact
 
 
-def report(error: DbctlError, *, as_json: bool, debug: bool) -> None:
-    """Say on stderr what went wrong."""
+def report(error: DbctlError, *, as_json: bool, debug: bool, one_line: bool = False) -> None:
+    """Say on stderr what went wrong; ``one_line`` is for what cron mails, or a log takes."""
     if debug:
         _traceback(error)
-    _write(error.kind, error.message, error.why, error.hint, as_json=as_json)
+    if one_line and not as_json:
+        hint = f"; next: {error.hint}" if error.hint else ""
+        say(f"error: {redact(f'{error}{hint}')}")
+    else:
+        _write(error.kind, error.message, error.why, error.hint, as_json=as_json)
 
 
 def report_bug(error: Exception, *, as_json: bool, debug: bool) -> None:

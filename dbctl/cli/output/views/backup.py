@@ -100,6 +100,11 @@ def verified(results: Sequence[Verified]) -> Iterator[Block]:
     yield Lines([Cell(f"note: {note}", style="warning") for one in results for note in one.notes])
 
 
+def bad(results: Sequence[Verified]) -> str:
+    """Which are not good, and why."""
+    return "; ".join(f"backup {one.path} is not good: {one.problem}" for one in results if not one.good)
+
+
 def restored(done: Restored) -> Iterator[Block]:
     """What is where now, and the commands to go on with."""
     what = f"{_counted(done.tables, 'table')}, {_counted(done.rows, 'row')}, in {done.duration_seconds:.1f} s"

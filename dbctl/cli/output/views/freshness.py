@@ -18,7 +18,12 @@ def report(found: FreshnessReport) -> Iterator[Block]:
     headings = ("database", "state", "newest good", "age", "proven", "good", "problem")
     table = Table(headings, [_row(one) for one in found.databases], right=("age", "proven", "good"))
     yield beside_targets(table, [f"{one.target}/" for one in found.databases])
-    yield Lines([Cell(f"{found.environment}: {found.level}, {found.message}", _STYLES[found.level])])
+    yield Lines([Cell(line(found), _STYLES[found.level])])
+
+
+def line(found: FreshnessReport) -> str:
+    """The state of all."""
+    return f"{found.environment}: {found.level}, {found.message}"
 
 
 def verdicts(judged: Sequence[Verdict]) -> Iterator[Block]:

@@ -27,6 +27,12 @@ def full(found: Report) -> Iterator[Block]:
     yield _summary(found)
 
 
+def line(found: Report) -> str:
+    """What it found, the worst first."""
+    said = "; ".join(f"{_name(one)}: {_message(one)}" for one in found.checks if one.found)
+    return f"{found.environment}: {str(found.status).lower()}, {said}"
+
+
 def checks(listed: Sequence[Described]) -> Iterator[Block]:
     """A check a line."""
     yield Table(
