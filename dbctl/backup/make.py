@@ -14,7 +14,7 @@ from dbctl.backup.prune import prune_backups
 from dbctl.backup.repository import Repository
 from dbctl.backup.verify import verify_and_note
 from dbctl.database import Target
-from dbctl.errors import Failed, Refused, UsageError
+from dbctl.errors import Busy, DbctlError, Failed, Refused, UsageError
 
 
 async def make_backup(
@@ -37,14 +37,15 @@ async def make_backup(
         _ensure_provable(request, encrypted=bool(settings.encrypt_to), keyring=keyring)
         request = replace(request, digests=True)
     made = await create_backup(target, repositories, settings, request, progress=progress, say=say)
-    backup, failures = made.backup, dict(made.failures)
+    backup = made.backup
+    failures: dict[str, DbctlError] = dict(made.failures)
     if prove:
         backup = await _proven(target, made, keyring, say)
     if settings.prune and request.selection.whole:
         for repository in made.holders:
             try:
                 verdicts = await prune_backups(repository, target.environment, settings)
-            except Failed as error:
+            except (Busy, Failed) as error:
                 failures[repository.place] = error
             else:
                 say(f"removed {sum(one.removed for one in verdicts)} that backup.keep does not keep")

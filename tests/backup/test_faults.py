@@ -19,7 +19,7 @@ from dbctl.backup.folder import BackupFolder
 from dbctl.backup.make import make_backup
 from dbctl.backup.model import Request, Selection, Status
 from dbctl.database import ConnInfo
-from dbctl.errors import DbctlError, Failed, Refused, TimedOut, ToolFailed
+from dbctl.errors import Busy, DbctlError, Failed, Refused, TimedOut, ToolFailed
 from dbctl.postgres.scratch import scratch_server
 from tests.backup.conftest import VARIETY, Room, room_on
 from tests.backup.test_proof import prove
@@ -166,6 +166,21 @@ async def test_ten_failing_nights_remove_nothing(room: Room):
             await make_backup(broken, [room.folder], Request())
     assert {one.id for one in room.folder.backups()} == {one.id for one in made}
     assert all(one.counts for one in room.folder.backups())
+
+
+async def test_a_prune_that_somebody_is_in_the_way_of_takes_nothing_from_the_backup(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+):
+    async def busy(*_: object) -> None:
+        raise Busy("another run writes to it")
+
+    monkeypatch.setattr("dbctl.backup.make.prune_backups", busy)
+    settings = room.target.settings.settings
+    backup = settings.backup.model_copy(update={"prune": True})
+    loaded = replace(room.target.settings, settings=settings.model_copy(update={"backup": backup}))
+    with pytest.raises(Failed, match="is good, but not all went well"):
+        await make_backup(replace(room.target, settings=loaded), [room.folder], Request())
+    assert [one.counts for one in room.folder.backups()] == [True]
 
 
 async def test_a_table_made_anew_meanwhile_is_noticed_or_dumped_as_it_was(room: Room):
