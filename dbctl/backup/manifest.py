@@ -140,6 +140,7 @@ def _facts(data: Mapping[str, Any]) -> Facts:
         tables=tuple(_build(TableRows, one) for one in data["tables"]),
         large_objects=_build(LargeObjects, large) if large else None,
         size_bytes=int(data.get("size_bytes", 0)),
+        collations=tuple(data.get("collations", ())),
         sequences=tuple(_build(SequenceSpan, one) for one in data.get("sequences", ())),
     )
 

@@ -77,7 +77,10 @@ class Locale:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the database held in the snapshot that was dumped; ``size_bytes`` is its size on the server's disk."""
+    """What the database held in the snapshot that was dumped; ``size_bytes`` is its size on the server's disk.
+
+    ``collations`` are those of the server that columns, indexes and domains are sorted by, but for C and POSIX.
+    """
 
     locale: Locale
     alembic_revisions: tuple[str, ...]
@@ -87,6 +90,7 @@ class Facts:
     large_objects: LargeObjects | None = None
     size_bytes: int = 0
     sequences: tuple[SequenceSpan, ...] = ()
+    collations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,10 @@ async def check_restore(
     restore beside is taken.
     """
     backup, manifest = archive.backup, archive.manifest
-    archive.ensure_opens()
     pg_restore = await choose_tool("pg_restore", int(manifest.client_version.partition(".")[0]))
-    missing = [Missing(what, _OTHER_TOOL) for what in await archive_problems(pg_restore, archive)]
+    missing = _closed(archive)
+    if not missing:
+        missing += [Missing(what, _OTHER_TOOL) for what in await archive_problems(pg_restore, archive)]
     needs = Needs() if missing else await read_needs(pg_restore, archive)
     async with maintenance.open() as database, database.connect() as connection:
         server = (await connection.execute(text(_SERVER), {"name": name})).one()
@@ -85,6 +86,15 @@ async def check_restore(
     return Preflight(
         pg_restore, server.major, server.owns is not None, notes, bool(server.super and server.lz4)
     )
+
+
+def _closed(archive: Archive) -> list[Missing]:
+    """The key that is missing: what the archive names can't be read then, what its manifest names can."""
+    try:
+        archive.ensure_opens()
+    except Refused as error:
+        return [Missing(str(error), error.hint)]
+    return []
 
 
 async def archive_problems(pg_restore: Tool, archive: Archive) -> list[str]:

@@ -18,6 +18,7 @@ _MISSING = {
     "role": "SELECT rolname FROM pg_roles",
     "tablespace": "SELECT spcname FROM pg_tablespace",
     "extension": "SELECT name FROM pg_available_extensions",
+    "collation": "SELECT collname FROM pg_collation WHERE collnamespace = CAST('pg_catalog' AS regnamespace)",
 }
 # ALTER … OWNER TO wants a role that we may become.
 _FOREIGN = """
@@ -63,7 +64,10 @@ async def check_names(
     needs: Needs,
     options: RestoreOptions,
 ) -> list[Missing]:
-    """Roles, extensions and tablespaces that the archive names (pg_roles, pg_available_extensions, pg_tablespace)."""
+    """Roles, extensions, collations and tablespaces that the archive names.
+
+    Sources: pg_roles, pg_available_extensions, pg_collation, pg_tablespace.
+    """
     facts, found = manifest.facts, []
     if options.owners:
         if roles := await _absent(connection, "role", {*facts.roles, *needs.owners}):
@@ -81,6 +85,10 @@ async def check_names(
         found.append(
             Missing(f"the server has no extension {names}", f"install {names} on the server's machine")
         )
+    if collations := await _absent(connection, "collation", {*facts.collations}):
+        names = ", ".join(collations)
+        mend = f"install the locales of {names} on the server's machine, then SELECT pg_import_system_collations('pg_catalog')"
+        found.append(Missing(f"no collation {names}", mend))
     if options.tablespaces and (spaces := await _absent(connection, "tablespace", {*needs.tablespaces})):
         create = "; ".join(f"CREATE TABLESPACE {quote_identifier(one)} LOCATION '…'" for one in spaces)
         found.append(Missing(f"no tablespace {', '.join(spaces)}", f"{create}, or add --no-tablespaces"))

@@ -40,6 +40,14 @@ _ROLES = """
     SELECT DISTINCT r.rolname FROM named JOIN pg_roles AS r ON r.oid = named.role
      WHERE (named.classid, named.objid) NOT IN (SELECT classid, objid FROM member) ORDER BY 1
 """
+# Those that CREATE COLLATION made are in the archive themselves.
+_COLLATIONS = """
+    SELECT DISTINCT l.collname FROM pg_collation AS l
+      JOIN (SELECT attcollation AS oid FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0 AND NOT attisdropped
+             UNION SELECT unnest(indcollation) FROM pg_index WHERE indexrelid >= 16384
+             UNION SELECT typcollation FROM pg_type WHERE oid >= 16384) AS used USING (oid)
+     WHERE l.collnamespace = CAST('pg_catalog' AS regnamespace) AND l.collname NOT IN ('default', 'C', 'POSIX') ORDER BY 1
+"""
 SIZE = "SELECT pg_database_size(current_database())"
 _EXTENSIONS = "SELECT extname, extversion FROM pg_extension ORDER BY extname"
 
@@ -79,6 +87,7 @@ async def read_facts(
         roles=tuple(await session.scalars(text(_ROLES))),
         extensions=tuple(Extension(*row) for row in await session.execute(text(_EXTENSIONS))),
         size_bytes=int(await session.scalar(text(SIZE)) or 0),
+        collations=() if only is not None else tuple(await session.scalars(text(_COLLATIONS))),
         # After what is read by plain names: this changes the session's search_path.
         tables=await count_rows(session, tables, major, digests=digests),
         large_objects=await count_large_objects(session, major, digests=digests) if only is None else None,

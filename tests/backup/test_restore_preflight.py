@@ -49,7 +49,7 @@ async def test_all_that_is_missing_is_told_at_once_with_what_mends_it(
             room,
             made,
             server_version="99.1",
-            facts=replace(made.manifest.facts, extensions=(unheard,)),
+            facts=replace(made.manifest.facts, extensions=(unheard,), collations=("xx_YY.utf8", "ucs_basic")),
         )
         with pytest.raises(Refused) as caught:
             await limited.restore(made)
@@ -62,6 +62,7 @@ async def test_all_that_is_missing_is_told_at_once_with_what_mends_it(
         f"no role {owner}",
         "may give nothing to postgres",
         "no extension unheard_of",
+        "no collation xx_YY.utf8",
         f"no tablespace {space}",
         f"session {session} of postgres is in the database",
     ):
@@ -73,6 +74,7 @@ async def test_all_that_is_missing_is_told_at_once_with_what_mends_it(
         f'CREATE TABLESPACE "{space}"',
         "--no-tablespaces",
         f"pg_terminate_backend({session})",
+        "pg_import_system_collations",
     ):
         assert mend in caught.value.hint
     assert room.databases() == {room.conninfo.database}
@@ -86,6 +88,19 @@ async def test_a_disk_that_is_too_small_is_known_before_it_is_full(room: Room, r
         await room.restore(made)
     assert room.databases() == {room.conninfo.database}
     assert (await room.restore(made, room=False)).kept
+
+
+async def test_a_missing_key_is_told_with_all_the_rest(room: Room, reseal: Callable[..., Backup]):
+    from pyrage import x25519
+
+    room.execute('ALTER TABLE measured ADD COLUMN place text COLLATE "ucs_basic"')
+    made = await room.backup(encrypt_to=(str(x25519.Identity.generate().to_public()),))
+    assert made.manifest
+    assert made.manifest.facts.collations == ("ucs_basic",)
+    made = reseal(room, made, facts=replace(made.manifest.facts, extensions=(Extension("unheard_of", "1"),)))
+    with pytest.raises(Refused, match=r"encrypted: no private key.*no extension unheard_of") as caught:
+        await room.restore(made)
+    assert "backup.identity" in caught.value.hint
 
 
 async def test_an_extension_of_another_version_is_noted(room: Room, reseal: Callable[..., Backup]):
