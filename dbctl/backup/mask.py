@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from dbctl.backup.connections import patient, run_ddl
-from dbctl.backup.mask_rules import Column, choose_columns, masked_value, read_columns
+from dbctl.backup.mask_rules import Column, Place, choose_places, read_columns, updates
 from dbctl.database import Target
 from dbctl.errors import Failed
 from dbctl.postgres.identifiers import quote_identifier
@@ -40,7 +40,7 @@ _SUSPICIOUS = (
     "ip_addr",
     "full_name",
 )
-_NOT_SEEN = "only whole addresses and hashes were searched for elsewhere: names, JSON, arrays and longer texts were not"
+_NOT_SEEN = "only whole addresses and hashes were searched for elsewhere: names, arrays, longer texts and JSON outside of rules were not"
 _LISTED = 8
 # Such as the mark of a password that is none.
 _SHORTEST = 3
@@ -49,47 +49,52 @@ _SHORTEST = 3
 async def mask_database(target: Target, rules: Mapping[str, str]) -> tuple[str, ...]:
     """Give every column that a rule names other values; notes on columns that look as if they wanted one.
 
-    One UPDATE a table, in one transaction, its triggers off; then no column of text anywhere may still hold
+    One UPDATE a table and one a path, in one transaction, its triggers off; then no column of text anywhere may still hold
     an old value that no two people share (an address, a hash), and what the tables held before is removed
     from their files. Raises Refused for a rule that fits nothing, Failed where an old value is left.
     """
     async with patient(target) as database:
         async with database.session() as session:
             columns = await read_columns(session)
-            chosen = choose_columns(columns, rules)
-            await _note_originals(session, chosen)
-            tables = sorted({one.oid for one, _ in chosen})
-            for oid in tables:
-                await _mask(session, [(one, rule) for one, rule in chosen if one.oid == oid])
+            chosen = choose_places(columns, rules)
+            notes = await _note_originals(session, chosen)
+            for oid in sorted({one.column.oid for one in chosen}):
+                await _mask(session, [one for one in chosen if one.column.oid == oid])
             # Copies of the rows: those of views must not be forgotten.
             for view in list(await session.scalars(text(_VIEWS))):
                 await (await session.connection()).exec_driver_sql(f"REFRESH MATERIALIZED VIEW {view}")
             await _check_none_left(session, columns)
             await session.execute(text("DROP TABLE dbctl_originals"))
-        shown = sorted({one.table for one, _ in chosen})
+        shown = sorted({one.column.table for one in chosen})
         await run_ddl(database, *(f"VACUUM FULL {table}" for table in shown))
-    done = ", ".join(sorted(f"{one.name} ({rule})" for one, rule in chosen))
-    return (f"masked: {done}", _NOT_SEEN, *_suspects(columns, chosen))
+    done = ", ".join(sorted(f"{one.name} ({one.rule})" for one in chosen))
+    return (f"masked: {done}", _NOT_SEEN, *notes, *_suspects(columns, chosen))
 
 
-async def _note_originals(session: AsyncSession, chosen: Sequence[tuple[Column, str]]) -> None:
-    """Keep, until the end of the session, the values that point to one person."""
+async def _note_originals(session: AsyncSession, chosen: Sequence[Place]) -> tuple[str, ...]:
+    """Keep, until the end of the session, the values that point to one person; notes on keys that are in no row."""
     connection = await session.connection()
     await connection.exec_driver_sql(_ORIGINALS)
-    for column, rule in chosen:
-        if rule in {"email", "password"}:
-            value = f"CAST({column.quoted} AS text)"
+    notes = []
+    for one in chosen:
+        if one.rule in {"email", "password"}:
             statement = (
-                f"INSERT INTO dbctl_originals SELECT DISTINCT {value} FROM {column.table}"  # noqa: S608 - quoted
-                f" WHERE length({value}) > {_SHORTEST} ON CONFLICT DO NOTHING"
+                f"INSERT INTO dbctl_originals SELECT DISTINCT {one.value} FROM {one.column.table}"  # noqa: S608 - quoted
+                f" WHERE length({one.value}) > {_SHORTEST} ON CONFLICT DO NOTHING"
             )
             await connection.exec_driver_sql(statement)
+        if one.path:
+            # A key that is misspelt would mask nothing, and say nothing.
+            statement = f"SELECT EXISTS (SELECT FROM {one.column.table} WHERE {one.value} IS NOT NULL)"  # noqa: S608
+            if not (await connection.exec_driver_sql(statement)).scalar_one():
+                notes.append(f"no row has anything at {one.name}: is the rule's path right?")
     await session.execute(text("ANALYZE dbctl_originals"))
+    return tuple(notes)
 
 
-async def _mask(session: AsyncSession, chosen: Sequence[tuple[Column, str]]) -> None:
+async def _mask(session: AsyncSession, chosen: Sequence[Place]) -> None:
     """Update one table's columns. Row-level security that would hide rows from us is an error, not a gap."""
-    table = chosen[0][0]
+    table = chosen[0].column
     found = (await session.execute(text(_TRIGGERS), {"oid": table.oid})).all()
     triggers = [
         (
@@ -103,9 +108,11 @@ async def _mask(session: AsyncSession, chosen: Sequence[tuple[Column, str]]) -> 
     await connection.exec_driver_sql("SET LOCAL row_security = off")
     for alter, trigger, _ in triggers:
         await connection.exec_driver_sql(f"{alter} DISABLE TRIGGER {trigger}")
-    values = ", ".join(f"{one.quoted} = {masked_value(one, rule)}" for one, rule in chosen)
     # The salt is nowhere afterwards: nobody can try addresses and compare.
-    await session.execute(text(f"UPDATE {table.table} SET {values}"), {"salt": secrets.token_hex(16)})  # noqa: S608
+    salt = secrets.token_hex(16)
+    for update in updates(chosen):
+        # As it is: a name may hold a colon.
+        await connection.exec_driver_sql(f"UPDATE {table.table} {update}", (salt,))
     # A table with checks still to be done can't be altered.
     await connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
     for alter, trigger, always in triggers:
@@ -131,8 +138,8 @@ async def _check_none_left(session: AsyncSession, columns: Sequence[Column]) -> 
         )
 
 
-def _suspects(columns: Sequence[Column], chosen: Sequence[tuple[Column, str]]) -> tuple[str, ...]:
-    masked = {one.name for one, _ in chosen}
+def _suspects(columns: Sequence[Column], chosen: Sequence[Place]) -> tuple[str, ...]:
+    masked = {one.column.name for one in chosen}
     names = [
         one.name
         for one in columns

@@ -199,7 +199,7 @@ class BackupSettings(Section):
     )
     mask: MaskRules = Field(
         default_factory=dict,
-        description="`restore --mask`: a rule by column, such as users.email; those of users are there already",
+        description="`restore --mask`: a rule by column, such as users.email, or a path in its JSON; those of users are there already",
     )
     max_age: Seconds = Field(26 * 3600, description="`backup status`: how old the newest good one may be")
     max_unproven: Seconds = Field(

@@ -63,8 +63,40 @@ async def test_no_original_is_left_and_what_belongs_together_still_does(people: 
     assert execute(there, "SELECT count(*) FROM addresses WHERE email !~ '@masked.invalid$'") == [(0,)]
     assert execute(there, TRIGGERS) == before
     assert notes[-2].startswith("masked: public.contacts.born (null), public.contacts.email (email)")
-    assert "JSON, arrays and longer texts were not" in notes[-1]
+    assert "longer texts and JSON outside of rules were not" in notes[-1]
     assert dump_text(people.conninfo).count("@example.com") > 300
+
+
+async def test_what_a_path_leads_to_in_a_document_is_masked_and_the_rest_of_it_stays(people: Room):
+    people.execute(
+        'ALTER TABLE contacts ADD data jsonb, ADD "raw: $1" json',
+        """INSERT INTO contacts (id, data, "raw: $1") VALUES (0, '{"contact": {"email": "person9@example.com",
+             "phones": ["4711", "0815"]}, "name": null, "n": 1}', '{"it''s: %s": "person9@example.com"}')""",
+        "INSERT INTO contacts (id, data) VALUES (2, '[1]'), (3, '{}'), (4, NULL), (5, '{\"contact\": 7}')",
+    )
+    rules = {
+        **RULES,
+        "contacts.data.contact.email": "email",
+        "contacts.data.contact.phones.1": "text",
+        "public.contacts.data.name": "name",
+        "contacts.data.contact.fax": "text",
+        "contacts.raw: $1.it's: %s": "email",
+    }
+    copy, notes = await masked(people, rules)
+    rows = "SELECT data, \"raw: $1\" ->> 'it''s: %s' FROM contacts ORDER BY id"
+    (first, raw), _, *others = execute(people.conninfo.with_database(copy), rows)
+    assert first["contact"]["email"] == raw
+    assert raw.endswith("@masked.invalid")
+    known, hidden = first["contact"]["phones"]
+    assert (known, hidden == "0815", first["name"], first["n"]) == ("4711", False, None, 1)
+    assert [document for document, _ in others] == [[1], {}, None, {"contact": 7}]
+    assert [note for note in notes if "no row has" in note] == [
+        "no row has anything at public.contacts.data.name: is the rule's path right?",
+        "no row has anything at public.contacts.data.contact.fax: is the rule's path right?",
+    ]
+    people.drop()
+    with pytest.raises(Refused, match=r"contacts\.data holds no text.*contacts\.data\.KEY"):
+        await masked(people, {**RULES, "contacts.data": "text"})
 
 
 async def test_an_address_that_is_left_elsewhere_stops_the_restore(people: Room):
