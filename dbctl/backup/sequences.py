@@ -10,6 +10,8 @@ from sqlalchemy import Row, text
 
 from dbctl.backup.model import SequenceSpan
 from dbctl.database import Database
+from dbctl.database.errors import sqlstate
+from dbctl.errors import DbctlError
 from dbctl.postgres.identifiers import quote_identifier
 
 # to_regclass() knows the present, whatever the snapshot: one that was dropped since can't be read.
@@ -25,6 +27,7 @@ _SEQUENCES = """
 _PATIENCE = "SELECT set_config('lock_timeout', :patience, true)"
 # So many are read by one statement.
 _AT_ONCE = 500
+_GONE = "42P01"
 
 Name = tuple[str, str]
 
@@ -44,14 +47,26 @@ async def read_sequences(database: Database, lock_wait: float) -> dict[Name, Sta
     Their locks are held no longer than that. Raises Busy for one that is locked longer than ``lock_wait`` seconds.
     """
     async with database.session() as session:
-        connection = await session.connection()
-        await connection.execute(text(_PATIENCE), {"patience": f"{round(lock_wait * 1000)}ms"})
-        rows = (await connection.execute(text(_SEQUENCES))).all()
-        values: list[int] = []
-        for start in range(0, len(rows), _AT_ONCE):
-            some = rows[start : start + _AT_ONCE]
+        rows = (await session.execute(text(_SEQUENCES))).all()
+    found: dict[Name, Standing] = {}
+    for start in range(0, len(rows), _AT_ONCE):
+        found |= await _read(database, rows[start : start + _AT_ONCE], lock_wait)
+    return found
+
+
+async def _read(database: Database, rows: Sequence[Row[Any]], lock_wait: float) -> dict[Name, Standing]:
+    """Some of them, in a transaction that gives their locks back: a server has room for a few thousand."""
+    try:
+        async with database.session() as session:
+            connection = await session.connection()
+            await connection.execute(text(_PATIENCE), {"patience": f"{round(lock_wait * 1000)}ms"})
             # As it is: a name may hold a colon.
-            values += (await connection.exec_driver_sql(_statement(some))).scalars()
+            values = list((await connection.exec_driver_sql(_statement(rows))).scalars())
+    except DbctlError as error:
+        if sqlstate(error) != _GONE:
+            raise
+        # One was dropped a moment ago: of those beside it nothing is known, and nothing compared.
+        return {}
     return {
         (row.schema, row.name): Standing(int(value), row.step, row.cycles)
         for row, value in zip(rows, values, strict=True)

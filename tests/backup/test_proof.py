@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
+import psycopg2
 import pytest
+from sqlalchemy import text
 
 from dbctl.backup.archive import Archive
 from dbctl.backup.catalog import compare_marks, read_marks
 from dbctl.backup.connections import patient
 from dbctl.backup.model import Backup, Request, Selection, SequenceSpan, Status, TableRows, Verified
 from dbctl.backup.proof import prove_backup
-from dbctl.backup.sequences import read_sequences, spans_of
+from dbctl.backup.sequences import _SEQUENCES, _read, read_sequences, spans_of
 from dbctl.backup.verify import verify_and_note
 from dbctl.database import ConnInfo
-from dbctl.errors import Refused
+from dbctl.errors import Busy, Refused
 from tests.backup.conftest import VARIETY, Room, room_on
 from tests.fixtures.database import execute, made_database
 
@@ -99,6 +102,23 @@ async def test_a_sequence_stands_between_what_it_gave_before_and_after_the_dump(
     assert made.manifest
     assert len(made.manifest.facts.sequences) == 5
     assert (await prove(room, made)).good
+
+
+async def test_a_sequence_that_is_locked_is_not_waited_for_without_end_and_one_just_dropped_is_no_failure(
+    room: Room,
+):
+    room.execute("CREATE SEQUENCE locked", "CREATE SEQUENCE free")
+    async with patient(room.target) as database:
+        with closing(psycopg2.connect(**room.conninfo.keywords)) as other, other.cursor() as cursor:
+            cursor.execute("DROP SEQUENCE locked")
+            with pytest.raises(Busy):
+                await read_sequences(database, 0.1)
+        assert len(await read_sequences(database, 0.1)) == 2
+        room.execute("ALTER SEQUENCE locked RENAME TO odd")
+        async with database.session() as session:
+            listed = (await session.execute(text(_SEQUENCES))).all()
+        room.execute("DROP SEQUENCE odd")
+        assert await _read(database, listed, 1) == {}
 
 
 @pytest.mark.parametrize("major", [15, 18])
