@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from typing import Any
 from dbctl.database.conninfo import ConnInfo, names_of_hosts, parse_conninfo
 from dbctl.database.detour import Detour
 from dbctl.database.on_import import whenever_imported
+from dbctl.database.programs import calls_of
 from dbctl.errors import DbctlError, Refused
 
 Wrap = Callable[[Any], Any]
@@ -68,7 +70,8 @@ class Guard:
     """While ``active``, drivers and Python's sockets may connect to ``server`` only, in every thread.
 
     Of its databases, those whose name begins with ``prefix``. With ``allow_network`` sockets are left alone.
-    Programs that the project starts are not watched: PG… variables lead libpq's, an address given to one does not.
+    Of programs that the project starts only the address is looked at that a client of PostgreSQL's is given, or
+    takes from its environment, and a PostgreSQL URL among any other's arguments; not what they do.
     ``refused`` lists what was refused, also where the project swallowed the error. ``roots`` are the
     project's own folders, to name the line that asked. Who asks for the database that ``stands_for`` names, which
     an application read when it was imported, gets ``server``'s.
@@ -107,6 +110,8 @@ class Guard:
                 hang(socket.socket, "connect", self._socket)
                 hang(socket.socket, "connect_ex", self._socket_ex)
                 hang(socket, "getaddrinfo", self._lookup)
+            hang(subprocess.Popen, "__init__", self._program)
+            hang(os, "system", self._shell)
             # A driver that nobody imports costs nothing.
             doors = {
                 module: partial(_open, hang, class_, name, wrap)
@@ -151,13 +156,39 @@ class Guard:
             asked = parse_conninfo(dsn, environ=os.environ)
         except DbctlError as error:
             raise self._refuse_database(f"an address that can't be read ({error})", driver) from None
-        hosts = (asked.keywords.get("hostaddr") or asked.host).split(",")
-        ports = asked.port.split(",")
-        if detour := self._detour_of(hosts, ports, asked.database):
+        if detour := self._detour_of(_hosts(asked), asked.port.split(","), asked.database):
             return detour.dsn(asked.keywords)
-        if not all(self._may(host, port, asked.database) for host in hosts for port in ports):
-            raise self._refuse_database(f"{asked.place}/{asked.database}", driver)
+        self._check_address(driver, asked)
         return dsn
+
+    def _check_address(self, driver: str, asked: ConnInfo) -> None:
+        ports = asked.port.split(",")
+        if not all(self._may(host, port, asked.database) for host in _hosts(asked) for port in ports):
+            raise self._refuse_database(f"{asked.place}/{asked.database}", driver)
+
+    def _program(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def start(process: Any, args: Any, *given: Any, **named: Any) -> Any:
+            self._check_program(args, named.get("env"))
+            return original(process, args, *given, **named)
+
+        return start
+
+    def _shell(self, original: Callable[..., int]) -> Callable[..., int]:
+        def system(command: Any) -> int:
+            self._check_program(command, None)
+            return original(command)
+
+        return system
+
+    def _check_program(self, args: Any, environ: Mapping[str, str] | None) -> None:
+        if getattr(self._ours, "trusted", False):
+            return
+        try:
+            calls = list(calls_of(args, os.environ if environ is None else environ))
+        except DbctlError as error:
+            raise self._refuse_database(f"an address that can't be read ({error})", "a program") from None
+        for call in calls:
+            self._check_address(call.program, call.address)
 
     def _asyncpg(self, original: Callable[..., Any]) -> Callable[..., Any]:
         async def connect_addr(*, addr: Any, params: Any, **named: Any) -> Any:
@@ -249,6 +280,10 @@ def _open(
     hang: Callable[[Any, str, Wrap], None], class_: str, name: str, wrap: Wrap, module: ModuleType
 ) -> None:
     hang(getattr(module, class_) if class_ else module, name, wrap)
+
+
+def _hosts(asked: ConnInfo) -> list[str]:
+    return (asked.keywords.get("hostaddr") or asked.host).split(",")
 
 
 def _is_local(name: str) -> bool:

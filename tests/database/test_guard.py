@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -197,3 +199,48 @@ def test_who_asks_for_what_the_server_stands_for_gets_the_server_and_nobody_else
             asyncio.run(by_asyncpg(2))
         with pytest.raises(LedAway):
             psycopg2.connect("host=localhost port=1 dbname=another user=ada")
+
+
+PROGRAMS = [
+    ["psql", AWAY, "-c", "SELECT 1"],
+    ["psql", "-h", "db.example.com", "-c", "SELECT 1", "shop"],
+    ["/usr/bin/pg_dump", "--host=db.example.com", "--dbname", "shop"],
+    ["pg_restore", "-hdb.example.com", "-p6432", "-d", "shop", "file.dump"],
+    ["psql", "-d", "host=db.example.com dbname=shop"],
+    ["sh", "-c", "echo go && psql -h db.example.com shop < dump.sql"],
+    "psql -h db.example.com shop",
+    ["loader", "--to", f"{AWAY}"],
+    ["psql", "-p", "1", "shop"],
+]
+
+
+@pytest.mark.parametrize("argv", PROGRAMS, ids=str)
+def test_programs_that_would_go_elsewhere_are_not_started(guard, argv):
+    with pytest.raises(LedAway) as caught:
+        subprocess.run(argv, shell=isinstance(argv, str), check=False)
+    assert "s3cret" not in str(caught.value)
+    assert HERE in str(caught.value)
+    if isinstance(argv, str):
+        with pytest.raises(LedAway):
+            os.system(argv)
+
+
+def test_programs_go_where_their_environment_leads_them(guard, server, monkeypatch):
+    with pytest.raises(LedAway, match=r"psql asked for db\.example\.com"):
+        subprocess.run(["psql"], env={**os.environ, "PGHOST": "db.example.com"}, check=False)
+    for name, key in {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGDATABASE": "dbname"}.items():
+        monkeypatch.setenv(name, server.keywords[key])
+    with suppress(FileNotFoundError):
+        subprocess.run(["psql", "-c", "SELECT 1"], check=False, capture_output=True)
+    assert subprocess.run(["echo", "psql"[:3]], check=False, capture_output=True).returncode == 0
+    assert [attempt.by for attempt in guard.refused] == ["psql"]
+
+
+@pytest.mark.parametrize(
+    "argv", [["psql", "-t", "prod"], ["psql", "-X", "-qAt", "prod"], ["pg_dump", "-t", "users", "prod"]]
+)
+def test_on_a_shared_server_programs_may_go_to_our_databases_only(server, monkeypatch, argv):
+    for name, key in {"PGHOST": "host", "PGPORT": "port"}.items():
+        monkeypatch.setenv(name, server.keywords[key])
+    with Guard(server, prefix="dbctl_scratch_").active(), pytest.raises(LedAway, match="/prod in"):
+        subprocess.run(argv, check=False)
