@@ -22,6 +22,7 @@ from dbctl.migrate.trace.leash import leads_away
 from dbctl.migrate.trace.model import Failure, Statement
 from dbctl.migrate.trace.names import Names
 from dbctl.migrate.trace.observe import Changes, difference, held
+from dbctl.migrate.trace.raw import RawCursors
 from dbctl.migrate.trace.rehearsal import Rehearsal
 from dbctl.migrate.trace.running import Observed, Running, Text, read_text, sets_of, shapes
 from dbctl.migrate.trace.scans import full_scans
@@ -39,8 +40,8 @@ _NOTHING = "SELECT 1 WHERE false"
 class Recorder:
     """Follows the revisions of one scratch database.
 
-    Sees what goes through SQLAlchemy, on any driver, from code that the revision's file calls; not what a
-    revision sends through a cursor of the driver (COPY), whose locks show up with its next statement.
+    Sees what goes through SQLAlchemy, on any driver, from code that the revision's file calls, and what it sends
+    through a cursor of psycopg2 or psycopg; not a COPY from a file, whose locks show up with its next statement.
     ``observer`` is an engine on the same database, for second sessions; ``refuse`` makes the error of a statement
     by which the server would go elsewhere.
     """
@@ -58,6 +59,8 @@ class Recorder:
         self._running: dict[int, Running] = {}
         self._rehearsal = Rehearsal()
         self._faults = Faults()
+        watched = self._faults.watched
+        self._raw = RawCursors(watched(self._before), watched(self._after), watched(self._failed))
         # By number: what failed in an earlier try, and stands in this one's list without being run.
         self._left_out: Mapping[int, Statement] = {}
         # A parser that is missing shows here, and not in the first statement of a revision.
@@ -113,11 +116,13 @@ class Recorder:
         self._facts.forget_all()
         self._statements = []
         self._sessions = {id(session.dbapi): session}
+        self._raw.listen(connection)
         self._path = path
 
     def finish(self) -> tuple[Statement, ...]:
         """The revision is over, or has failed: what it did."""
         self._path = None
+        self._raw.stop()
         for running in self._running.values():
             if running.second:
                 running.second.stop()
