@@ -10,19 +10,20 @@ from typing import Any
 Hear = Callable[[str, bool], None]
 
 
-def hear_cursors(driver: Any, hear: Hear) -> None:
+def hear_cursors(driver: Any, hear: Hear) -> bool:
     """Tell of each statement before it is sent, but not of those whose cursor was `overheard` by somebody else.
 
-    psycopg2 and psycopg make cursors of a class that may be set; the others' statements stay unheard.
+    psycopg2 and psycopg make cursors of a class that may be set; the others' statements stay unheard: False.
     """
     if not hasattr(driver, "cursor_factory"):
-        return
+        return False
     factory = driver.cursor_factory
     if factory is None:
         with closing(driver.cursor()) as cursor:
             factory = type(cursor)
     if isinstance(factory, type):
         driver.cursor_factory = _heard(factory, hear)
+    return True
 
 
 def overheard(cursor: Any) -> Any:

@@ -63,6 +63,8 @@ class Watch:
         self.stopped = False
         self.scribe: Scribe | None = None
         self.locked_seconds = 0.0
+        # Whether the driver tells nothing of what is sent past SQLAlchemy.
+        self.is_deaf = False
         # While Alembic writes the version row there is nothing to be decided.
         self.is_between = False
         # How far the backfill has come that a revision runs.
@@ -108,7 +110,7 @@ class Watch:
         record.info[BACKFILL_LISTENER] = self._filled
         self.backends.add(record.info[_BACKEND])
         if self.scribe:
-            hear_cursors(connection, partial(self.scribe.raw, connection))
+            self.is_deaf = not hear_cursors(connection, partial(self.scribe.raw, connection))
 
     def _filled(self, progress: Progress) -> None:
         self.backfill = progress

@@ -63,6 +63,7 @@ class Journal:
         self._started = 0.0
         self.before: tuple[str, ...] = ()
         self.applied: list[Applied] = []
+        self.unheard: list[str] = []
         self.retries = 0
 
     def opened(self, choose: Choose, heads: Any, context: MigrationContext) -> list[Any]:
@@ -142,6 +143,7 @@ class Journal:
             except BaseException:
                 self._scribe.leave()
                 raise
+            self._note_unheard(script, direction)
             connection = _connection(context)
             self._scribe.finish(connection)
             if self._history:
@@ -152,6 +154,16 @@ class Journal:
 
         # Alembic logs each step by its function's name.
         step.migration_fn = update_wrapper(followed, work)
+
+    def _note_unheard(self, script: Any, direction: Direction) -> None:
+        if not self._watch.is_deaf:
+            return
+        from dbctl.migrate.past_driver import line_past_driver
+
+        if line := line_past_driver(Path(script.path), direction):
+            self.unheard.append(
+                f"{script.revision} speaks to the driver itself in line {line}: nobody noted what it sent there"
+            )
 
     def _note_applied(self, direction: Direction, step: Any) -> None:
         self.applied.append(self._ran(direction, step.revision))

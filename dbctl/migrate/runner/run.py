@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -191,6 +191,8 @@ class _Attempts:
                 "the revisions were applied, but the server is gone", hint="`dbctl migrate status`"
             )
         aftermath = await look_after(guard, files) if journal.applied else None
+        if aftermath and journal.unheard:
+            aftermath = replace(aftermath, notes=(*aftermath.notes, *journal.unheard))
         return Run(journal.before, after, tuple(journal.applied), time.monotonic() - started, aftermath)
 
     async def _attempt(self, work: Callable[[], None], sight: Sight) -> bool:

@@ -173,6 +173,18 @@ async def test_what_went_through_the_drivers_own_cursor_is_never_sent_again(proj
     assert execute(here.address, "SELECT n FROM t") == [(1,)]
 
 
+async def test_what_asyncpg_alone_is_told_is_said_to_be_unheard(project):
+    body = """
+    past = "CREATE TABLE past (n int)"
+    op.get_bind().connection.dbapi_connection.run_async(lambda driver: driver.execute(past))
+    """
+    run = await up(project("async_template", a=body, b='op.execute("SELECT 1")'), progress=quiet)
+    assert run.aftermath is not None
+    assert run.aftermath.notes == (
+        "a speaks to the driver itself in line 23: nobody noted what it sent there",
+    )
+
+
 async def test_what_is_read_before_it_runs_keeps_its_place_among_those_that_are_read_later(project):
     here = project(
         a="""
