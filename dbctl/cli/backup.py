@@ -57,6 +57,7 @@ async def create(
     wanted = Selection(tuple(table or ()), tuple(schema or ()), tuple(exclude or ()))
     request, keyring = Request(wanted, jobs, digests), open_keyring(run)
     target, folders = await run.target(direct=True), open_repositories(run, where)
+    run.record(str(target.conninfo), "writes a backup")
     with run.progress("Dumping", unit="bytes") as progress:
         made = await make_backup(
             target, folders, request, prove=prove, keyring=keyring, progress=progress, say=run.say

@@ -13,6 +13,7 @@ import typer
 from dbctl.cli.lazy import DefaultGroup, HelpfulCommand, HelpfulGroup
 from dbctl.cli.loop import run_coroutine
 from dbctl.cli.options import COMMON, EMITTING, UNATTENDED, WRITING, Common
+from dbctl.cli.recording import Recording, recorded
 from dbctl.cli.runtime import Invocation
 
 __all__ = ["Group", "Invocation", "leaf"]
@@ -81,8 +82,9 @@ def _adapt(function: Function, *, emits: Emits, writes: bool, job: str = "") -> 
     @wraps(function)
     def call(ctx: typer.Context, **given: Any) -> int:
         options = {name: given.pop(name) for name in list(given) if name in names}
-        run = Invocation(Common.merge(ctx.obj, options))
-        with _told(run, job, given):
+        recording = Recording(ctx.command_path.partition(" ")[2], _arguments(ctx))
+        run = Invocation(Common.merge(ctx.obj, options), recording)
+        with _told(run, job, given), recorded(run, recording):
             outcome = function(run, **given)
             if inspect.iscoroutine(outcome):
                 run_coroutine(outcome)
@@ -92,6 +94,16 @@ def _adapt(function: Function, *, emits: Emits, writes: bool, job: str = "") -> 
     return _signed(
         call, [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own if p.name != "run"] + shared
     )
+
+
+def _arguments(ctx: typer.Context) -> dict[str, Any]:
+    """What stood on the command line, but for the address of a check, which is a secret."""
+    sources = ((name, ctx.get_parameter_source(name)) for name in ctx.params)
+    return {
+        name: ctx.params[name]
+        for name, source in sources
+        if source is not None and source.name == "COMMANDLINE" and name != "ping"
+    }
 
 
 def _told(run: Invocation, job: str, given: dict[str, Any]) -> AbstractContextManager[None]:

@@ -90,7 +90,7 @@ async def put_back(run: Invocation, kept: str | None) -> Undone:
 
 def _destination(run: Invocation, wish: Wish) -> Invocation:
     """The run itself, or the same one in the environment that the data goes to."""
-    return run if wish.to_env is None else Invocation(replace(run.common, env=wish.to_env))
+    return run if wish.to_env is None else run.elsewhere(wish.to_env)
 
 
 async def _choose(run: Invocation, wish: Wish, target: Target, *, replaces: bool) -> Archive:

@@ -33,6 +33,7 @@ RootGroup.members = {
     "indexes": ("dbctl.cli.indexes", "Indexes that are invalid, superfluous, unused or missing."),
     "pool": ("dbctl.cli.pool", "Who holds the connections, and do they suffice."),
     "backup": ("dbctl.cli.backup", "Write, list, show and verify backups; alone, it writes one."),
+    "audit": ("dbctl.cli.audit", "What dbctl changed: who, when, where, and how it ended."),
     "schedule": ("dbctl.cli.schedule", "Entries for cron, systemd and Kubernetes that run dbctl."),
     "restore": ("dbctl.cli.restore", "Bring a backup back."),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from dbctl.errors import Unreachable
 if TYPE_CHECKING:
     from dbctl.cli.output.emit import View
     from dbctl.cli.output.progress import Report
+    from dbctl.cli.recording import Recording
     from dbctl.database import Database, Target
     from dbctl.database.replicas import Reads
     from dbctl.settings import Loaded
@@ -26,8 +28,9 @@ EXIT_FOUND = 1
 class Invocation:
     """What a command works with. It asks, says and emits, so that rooms need not."""
 
-    def __init__(self, common: Common) -> None:
+    def __init__(self, common: Common, recording: Recording | None = None) -> None:
         self.common = common
+        self._recording = recording
         self.exit_code = 0
         self.found = ""
         if common.output is not None:
@@ -106,13 +109,27 @@ class Invocation:
     def _note(self, text: str) -> None:
         self.say(f"note: {text}")
 
-    async def announce_write(self, action: str) -> None:
-        """Say what is about to change where; a protected environment's name must be confirmed first."""
+    async def announce_write(self, action: str, *, recorded: bool = True) -> None:
+        """Say what is about to change where; a protected environment's name must be confirmed first.
+
+        Not ``recorded``: what another program does, whose statements and whose end we don't see.
+        """
         target = await self.target()
         self.say(f"{target}: {action}")
+        if recorded:
+            self.record(str(target.conninfo), action)
         if self.loaded.settings.protected:
             self.ask_name(target.environment, f"{action} in a protected environment")
             self._confirmed = True
+
+    def record(self, place: str, action: str) -> None:
+        """Note in the record of `dbctl audit` that ``place`` is about to change; how it ends is noted for itself."""
+        if self._recording is not None:
+            self._recording.begin(self, place, action)
+
+    def elsewhere(self, environment: str) -> Invocation:
+        """The same run in another environment."""
+        return Invocation(replace(self.common, env=environment), self._recording)
 
     def ask(self, question: str) -> None:
         """y/N, for what can be undone. Raises Refused."""
@@ -142,6 +159,8 @@ class Invocation:
         """
         from dbctl.cli.output.emit import emit
 
+        if self._recording is not None:
+            self._recording.result = result
         asked_for = always or self.common.format != "table" or self.common.output is not None
         if self.common.quiet and not asked_for:
             return

@@ -65,7 +65,7 @@ async def psql(
     from dbctl.postgres.psql import become_psql
 
     major = _server(run).binaries.major
-    await run.announce_write("opens psql")
+    await run.announce_write("opens psql", recorded=False)
     become_psql(major, (await run.target()).conninfo.libpq_environment(), arguments or [])
 
 

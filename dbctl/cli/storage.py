@@ -65,7 +65,10 @@ def agrees_to_remove(run: Invocation, planned: Sequence[Verdict]) -> bool:
     going = sum(not one.keep for one in planned)
     if going and run.common.yes and run.loaded.settings.protected:
         run.ask_name(run.loaded.environment, f"removes {going} backups of a protected environment")
-    return bool(going) and run.common.yes
+    agreed = bool(going) and run.common.yes
+    if agreed:
+        run.record("backups", f"removes {going} backups")
+    return agreed
 
 
 def seconds_of(option: str, given: str | None, default: float) -> float:

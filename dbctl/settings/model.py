@@ -224,6 +224,15 @@ class PasswordSettings(Section):
     parallelism: int = Field(4, ge=1, le=64, description="threads that each hash takes while it is made")
 
 
+class AuditSettings(Section):
+    """The record of the commands that change something."""
+
+    enabled: bool = Field(default=True, description="note who changed what: `dbctl audit` shows it")
+    file: Path | None = Field(
+        None, description="where; by default dbctl/audit.jsonl in $XDG_STATE_HOME or ~/.local/state"
+    )
+
+
 class Settings(BaseSettings):
     """All that an environment says. Built by ``load_settings``, which knows where each value came from."""
 
@@ -243,6 +252,7 @@ class Settings(BaseSettings):
     backup: BackupSettings = BackupSettings.model_construct()
     health: HealthSettings = HealthSettings.model_construct()
     passwords: PasswordSettings = PasswordSettings.model_construct()
+    audit: AuditSettings = AuditSettings.model_construct()
 
     @classmethod
     def settings_customise_sources(

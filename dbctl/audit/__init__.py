@@ -1,0 +1,1 @@
+"""The record of what changed something: who, where, with what, and how it ended."""
