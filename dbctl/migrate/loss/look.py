@@ -100,9 +100,7 @@ def _uncounted(steps: Sequence[tuple[RevisionTrace, Shape, Shape]]) -> str:
     """What a DO block may do to rows, whose own variables and loops say to which; and what the driver alone is told."""
     for trace, _, _ in steps:
         if line := line_past_driver(trace.path, Direction.DOWN):
-            return (
-                f"line {line} of {trace.revision} speaks to the driver itself, and what it sends is not seen"
-            )
+            return f"line {line} of {trace.revision} speaks to the driver itself, and not all that it sends is seen"
         for statement in trace.statements:
             if _BLOCK_ON_ROWS.search(statement.sql):
                 return f"the DO block in line {statement.line} of {trace.revision} changes rows, and which is not seen"

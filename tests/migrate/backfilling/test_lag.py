@@ -27,7 +27,7 @@ STREAMING = {"wal_level": "replica", "max_wal_senders": "4", "hot_standby": "on"
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ConnInfo, ConnInfo]]:
+def following(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ConnInfo, ConnInfo]]:
     """A primary with a table, and a replica that follows it."""
     copy: Path = tmp_path_factory.mktemp("replica") / "data"
     with scratch_server(MAJOR, options=STREAMING) as primary:
@@ -47,6 +47,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ConnInfo, C
                 "ALTER TABLE t ADD PRIMARY KEY (id)",
             )
             yield address, ConnInfo(replica.params)
+
+
+@pytest.fixture
+def pair(following: tuple[ConnInfo, ConnInfo]) -> tuple[ConnInfo, ConnInfo]:
+    """Both, with nothing done yet."""
+    execute(following[0], "UPDATE t SET n = 0", "DROP TABLE IF EXISTS dbctl_backfills, late")
+    return following
 
 
 def test_it_pauses_while_a_replica_is_behind_and_goes_on_when_it_is_not(pair):
@@ -73,7 +80,6 @@ def test_it_pauses_while_a_replica_is_behind_and_goes_on_when_it_is_not(pair):
 
 def test_it_gives_up_on_one_that_stays_behind_and_can_be_resumed(pair):
     primary, replica = pair
-    execute(primary, "UPDATE t SET n = 0")
     execute(replica, "SELECT pg_wal_replay_pause()")
     engine = sa.create_engine(primary.psycopg2_url(), poolclass=sa.NullPool)
     try:
